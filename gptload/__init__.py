@@ -1,0 +1,1 @@
+"""gptload: one address in front of many AI-API keys. See docs/architecture.md."""

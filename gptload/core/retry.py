@@ -1,0 +1,56 @@
+"""After this outcome: again, elsewhere, or give up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final
+
+from gptload.core.outcome import Outcome
+from gptload.core.settings import Settings
+
+
+class Next(Enum):
+    """What an exchange does after an attempt."""
+
+    RETURN = "return"  # the client gets this answer
+    RETRY = "retry"  # with another key
+    RETRY_ELSEWHERE = "retry elsewhere"  # with another key and at another upstream
+
+
+AFTER: Final[Mapping[Outcome, Next]] = {
+    Outcome.OK: Next.RETURN,
+    Outcome.KEY_REJECTED: Next.RETRY,
+    Outcome.KEY_EXHAUSTED: Next.RETRY,
+    Outcome.RATE_LIMITED: Next.RETRY,
+    Outcome.UPSTREAM_FAULT: Next.RETRY_ELSEWHERE,
+    Outcome.REQUEST_FAULT: Next.RETURN,  # no other key would make the request right
+    Outcome.CLIENT_GONE: Next.RETURN,
+}
+
+
+def decide(
+    outcome: Outcome,
+    status: int | None,
+    attempts_made: int,
+    settings: Settings,
+    *,
+    repeatable: bool,
+) -> Next:
+    """What follows an attempt.
+
+    Args:
+        status: of the upstream's answer; None where none came.
+        attempts_made: the one that just ended included.
+        settings: of the group; `failover`, when somebody has set it, is the whole
+            policy of which statuses are retried.
+        repeatable: the request can be sent again as it was.
+    """
+    step = AFTER[outcome]
+    if not repeatable or attempts_made > settings.max_retries:
+        return Next.RETURN
+    if settings.failover is None or status is None or outcome is Outcome.CLIENT_GONE:
+        return step
+    if status not in settings.failover:
+        return Next.RETURN
+    return Next.RETRY if step is Next.RETURN else step

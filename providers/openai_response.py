@@ -1,0 +1,7 @@
+"""OpenAI's Responses API. All but the validation request is as in `openai`."""
+
+from __future__ import annotations
+
+from gptload_providers.openai import OpenAI
+
+provider = OpenAI("openai-response", "/v1/responses", {"input": "hi"})
