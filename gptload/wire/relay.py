@@ -1,0 +1,77 @@
+"""A body on its way from an upstream to a client, with back-pressure.
+
+Each part goes out as it comes in: one write an event, no copy, nothing kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gptload.wire.codec import ResponseHead
+from gptload.wire.server import ServerConnection
+from gptload.wire.upstream import Trouble, UpstreamConnection, UpstreamFailure
+
+
+class Relay:
+    """Moves one response. The sink of an upstream, and what a slow client pauses.
+
+    Args:
+        ended: called once, with None when the response is complete, else with how it
+            broke. What the client is to see of a break is the caller's decision.
+        expects_body: a response that ends without one is broken: an event stream.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_downstream",
+        "_ended",
+        "_expects_body",
+        "moved_bytes",
+    )
+
+    def __init__(
+        self,
+        downstream: ServerConnection,
+        connection: UpstreamConnection,
+        ended: Callable[[UpstreamFailure | None], None],
+        *,
+        expects_body: bool = False,
+    ) -> None:
+        self._downstream = downstream
+        self._connection = connection
+        self._ended = ended
+        self._expects_body = expects_body
+        self.moved_bytes = 0
+
+    def head_received(self, head: ResponseHead) -> None:
+        """The head was there before the relay was; its caller has passed it on."""
+
+    def body_received(self, data: bytes) -> None:
+        # Hot: once a segment.
+        self.moved_bytes += len(data)
+        self._downstream.write_body(data)
+
+    def body_ended(self, last: bytes) -> None:
+        self.moved_bytes += len(last)
+        if self._expects_body and not self.moved_bytes:
+            self._ended(UpstreamFailure(Trouble.EMPTY))
+            return
+        self._downstream.end_response(last)
+        self._ended(None)
+
+    def failed(self, failure: UpstreamFailure) -> None:
+        self._ended(failure)
+
+    def sending_paused(self) -> None:
+        self._downstream.pause_reading()
+
+    def sending_resumed(self) -> None:
+        self._downstream.resume_reading()
+
+    def writing_paused(self) -> None:
+        """The client is slow: read no more for it."""
+        self._connection.pause()
+
+    def writing_resumed(self) -> None:
+        """The client has caught up."""
+        self._connection.resume()
