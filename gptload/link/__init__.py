@@ -1,0 +1,1 @@
+"""What data planes and control planes say to each other, and what carries it."""

@@ -1,0 +1,228 @@
+"""One attempt: one key, one upstream, one upstream response.
+
+An attempt doesn't decide what its ending means for the client; it tells its
+exchange how far it got, and what the upstream said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from gptload.core import paths
+from gptload.core.headers import OutgoingRequest, apply_rules, value_of
+from gptload.core.verdict import Answer
+from gptload.proxy.routing import Choice
+from gptload.wire.codec import LAST_CHUNK, ResponseHead, chunk
+from gptload.wire.upstream import (
+    IdleLimits,
+    UpstreamConnection,
+    UpstreamFailure,
+    request_bytes,
+)
+
+if TYPE_CHECKING:
+    from gptload.proxy.exchange import Exchange
+
+# Of an error body, this much is read before it is judged; what is longer than this
+# and goes to the client is relayed as it comes.
+ERROR_BYTES: Final = 64 * 1024
+
+
+class Attempt:
+    """Sends the request once and takes the answer's head, and an error's body.
+
+    Attributes:
+        began: monotonic seconds of its begin.
+        first_byte: monotonic seconds of the response's head; None until it came.
+        status: of the response; None until it came.
+        error: the error body as far as it has been read.
+    """
+
+    __slots__ = (
+        "_exchange",
+        "_give_up",
+        "_body",
+        "_path",
+        "began",
+        "choice",
+        "connection",
+        "error",
+        "first_byte",
+        "head",
+        "status",
+    )
+
+    def __init__(self, exchange: Exchange, choice: Choice) -> None:
+        self._exchange = exchange
+        self._give_up: Callable[[], None] | None = None
+        self._path = b""
+        self._body = b""
+        self.choice = choice
+        self.began = exchange.plane.ticks()
+        self.first_byte: float | None = None
+        self.head: ResponseHead | None = None
+        self.status: int | None = None
+        self.connection: UpstreamConnection | None = None
+        self.error = b""
+
+    def start(self) -> None:
+        """Apply the group's rules and get a connection; `connected` goes on.
+
+        Raises:
+            BadRequest: a rule of the group forbids the request.
+        """
+        self._path, self._body = self._exchange.request.towards(self.choice.group)
+        self._acquire(fresh=False)
+
+    def _acquire(self, *, fresh: bool) -> None:
+        exchange = self._exchange
+        timeout_s = self.choice.group.settings.connect_timeout
+        # The connector keeps this time itself, exactly; the sweep only stands behind it.
+        exchange.await_until(exchange.plane.ticks() + timeout_s + 2.0)
+        self._give_up = exchange.plane.connections.acquire(
+            self.choice.destination.route, self, timeout_s, fresh=fresh
+        )
+
+    def cancel(self) -> None:
+        """End it at once; nobody hears of it any more."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.abort()
+        elif self._give_up is not None:
+            self._give_up()
+
+    def send(self, data: bytes, *, last: bool) -> None:
+        """Pass on more of a request body that isn't kept."""
+        connection = self.connection
+        if connection is None:
+            return
+        if self._exchange.request.head.content_length is None:
+            data = chunk(data) + LAST_CHUNK if last else chunk(data)
+        connection.send(data, last=last)
+        if last:
+            self._request_sent()
+
+    def answer(self) -> Answer:
+        """The error as far as it has been read, for judging it."""
+        assert self.head is not None
+        return Answer(
+            self.head.status,
+            [(field[0].lower, value_of(field)) for field in self.head.fields],
+            self.error,
+        )
+
+    # The connection pool's side.
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        self.connection = connection
+        exchange = self._exchange
+        client = exchange.request
+        destination = self.choice.destination
+        settings = self.choice.group.settings
+        complete, body = True, self._body
+        length: int | None = len(body)
+        if not client.kept:
+            body, complete = client.take(), client.whole
+            length = client.head.content_length
+        framing = b""
+        if length is None:
+            framing = b"Transfer-Encoding: chunked\r\n"
+            body = chunk(body) + LAST_CHUNK if complete else chunk(body)
+        elif length or client.head.content_length is not None or client.head.chunked:
+            framing = b"Content-Length: %d\r\n" % length
+        wire = request_bytes(
+            self._request(),
+            destination.upstream,
+            framing,
+            body,
+            absolute=destination.route.absolute,
+            proxy_credentials=destination.proxy_credentials,
+        )
+        if complete:
+            self._request_sent()
+        connection.begin(
+            wire,
+            self,
+            is_head=client.head.method == b"HEAD",
+            complete=complete,
+            limits=IdleLimits(
+                settings.idle_conn_timeout,
+                settings.max_idle_conns_per_host,
+                settings.max_idle_conns,
+            ),
+        )
+        if not complete:
+            exchange.downstream.resume_reading()
+
+    def connect_failed(self, failure: UpstreamFailure) -> None:
+        self._exchange.attempt_failed(self, failure)
+
+    # The upstream's side.
+
+    def head_received(self, head: ResponseHead) -> None:
+        self.first_byte = self._exchange.plane.ticks()
+        self.head = head
+        self.status = head.status
+        if head.status < 400:
+            self._exchange.attempt_answered(self, head)
+
+    def body_received(self, data: bytes) -> None:
+        self.error += data
+        if len(self.error) > ERROR_BYTES:
+            self._exchange.attempt_refused(self, complete=False)
+
+    def body_ended(self, last: bytes) -> None:
+        self.connection = None
+        self.error += last
+        self._exchange.attempt_refused(self, complete=True)
+
+    def failed(self, failure: UpstreamFailure) -> None:
+        self.connection = None
+        if failure.stale and self._exchange.request.can_repeat:
+            # The upstream closed a kept connection while we wrote on it. That is no
+            # attempt: the same key goes out again on a fresh one.
+            self._acquire(fresh=True)
+        else:
+            self._exchange.attempt_failed(self, failure)
+
+    def sending_paused(self) -> None:
+        self._exchange.downstream.pause_reading()
+
+    def sending_resumed(self) -> None:
+        self._exchange.downstream.resume_reading()
+
+    # The request.
+
+    def _request_sent(self) -> None:
+        exchange = self._exchange
+        limit_s = self.choice.group.settings.response_header_timeout
+        exchange.await_until(exchange.plane.ticks() + limit_s)
+
+    def _request(self) -> OutgoingRequest:
+        exchange = self._exchange
+        client = exchange.request
+        choice = self.choice
+        group = choice.group
+        request = OutgoingRequest(
+            client.head.method,
+            paths.join(choice.destination.upstream, self._path, client.query),
+            [(name.lower, line) for name, line in client.head.fields if name.to_upstream],
+        )
+        exchange.provider.sign(request, choice.key.secret)
+        if client.edits_models(group):
+            request.set(b"Accept-Encoding", b"identity")
+        if group.header_rules:
+            plane = exchange.plane
+            apply_rules(
+                request,
+                group.header_rules,
+                {
+                    "CLIENT_IP": lambda: exchange.downstream.peer,
+                    "GROUP_NAME": lambda: group.name,
+                    "API_KEY": lambda: choice.key.secret.decode("utf-8", "replace"),
+                    "TIMESTAMP_MS": lambda: str(int(plane.seconds() * 1000)),
+                    "TIMESTAMP_S": lambda: str(int(plane.seconds())),
+                },
+            )
+        return request
