@@ -1,0 +1,1 @@
+"""Functions from an open connection to plain values; the caller owns the transaction."""

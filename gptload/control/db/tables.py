@@ -1,0 +1,176 @@
+"""The tables, as SQLAlchemy Core describes them; migrations/ makes them.
+
+Names and columns follow the reference's schema, so that its databases can be
+imported. What is ours is marked. Times are epoch seconds, so no zone of a server
+or a database can shift them.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+# SQLite only counts up a column that is exactly INTEGER.
+Id = BigInteger().with_variant(Integer, "sqlite")
+# Epoch seconds. A double holds microseconds exactly enough until the year 2100.
+Instant: Double[float] = Double()
+
+system_settings = Table(
+    "system_settings",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("setting_key", String(255), nullable=False, unique=True),
+    Column("setting_value", Text, nullable=False),
+    Column("description", String(512), nullable=False, server_default=""),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+)
+
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("display_name", String(255), nullable=False, server_default=""),
+    Column("proxy_keys", Text, nullable=False),
+    Column("description", String(512), nullable=False, server_default=""),
+    Column("group_type", String(50), nullable=False, server_default="standard"),
+    Column("upstreams", JSON, nullable=False),
+    Column("validation_endpoint", String(255), nullable=False, server_default=""),
+    Column("channel_type", String(50), nullable=False),
+    Column("sort", Integer, nullable=False, server_default="0"),
+    Column("test_model", String(255), nullable=False),
+    Column("param_overrides", JSON, nullable=False),
+    Column("config", JSON, nullable=False),
+    Column("header_rules", JSON, nullable=False),
+    Column("model_redirect_rules", JSON, nullable=False),
+    Column("model_redirect_strict", Boolean, nullable=False, server_default="0"),
+    Column("last_validated_at", Instant, nullable=True),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    sqlite_autoincrement=True,  # an id that was deleted never comes back, see api_keys
+)
+
+group_sub_groups = Table(
+    "group_sub_groups",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("group_id", Id, ForeignKey("groups.id", ondelete="CASCADE"), nullable=False),
+    Column("sub_group_id", Id, ForeignKey("groups.id", ondelete="CASCADE"), nullable=False),
+    Column("weight", Integer, nullable=False, server_default="0"),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    UniqueConstraint("group_id", "sub_group_id", name="idx_group_sub"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("key_value", Text, nullable=False),  # sealed when ENCRYPTION_KEY is set
+    Column("key_hash", String(128), nullable=False),
+    Column("group_id", Id, ForeignKey("groups.id", ondelete="CASCADE"), nullable=False),
+    # `active`, `invalid` as in the reference; ours: `disabled`. A rest is `active`
+    # with `rest_until` in the future, so that a restart needs no clean-up.
+    Column("status", String(50), nullable=False, server_default="active"),
+    Column("notes", String(255), nullable=False, server_default=""),
+    Column("request_count", BigInteger, nullable=False, server_default="0"),
+    Column("failure_count", Integer, nullable=False, server_default="0"),  # strikes in a row
+    Column("last_used_at", Instant, nullable=True),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    # Ours: why the key is not active, since when, until when.
+    Column("rest_until", Instant, nullable=True),
+    Column("reason", String(128), nullable=False, server_default=""),
+    Column("changed_at", Instant, nullable=True),
+    Column("weight", Integer, nullable=False, server_default="1"),
+    UniqueConstraint("group_id", "key_hash", name="idx_api_keys_group_hash"),
+    Index("idx_api_keys_key_hash", "key_hash"),
+    Index("idx_api_keys_group_status", "group_id", "status"),
+    Index("idx_api_keys_group_last_used_id", "group_id", "last_used_at", "id"),
+    # What is still on its way about a deleted key must never meet a new one.
+    sqlite_autoincrement=True,
+)
+
+request_logs = Table(
+    "request_logs",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("timestamp", Instant, nullable=False),  # the attempt's begin
+    Column("group_id", Id, nullable=False),
+    Column("group_name", String(255), nullable=False, server_default=""),
+    Column("parent_group_id", Id, nullable=False, server_default="0"),
+    Column("parent_group_name", String(255), nullable=False, server_default=""),
+    Column("key_value", Text, nullable=False),
+    Column("key_hash", String(128), nullable=False, server_default=""),
+    Column("model", String(255), nullable=False, server_default=""),
+    Column("is_success", Boolean, nullable=False),
+    Column("source_ip", String(64), nullable=False, server_default=""),
+    Column("status_code", Integer, nullable=False),
+    Column("request_path", String(500), nullable=False, server_default=""),
+    Column("duration", BigInteger, nullable=False),  # ms, this attempt alone
+    Column("error_message", Text, nullable=False),
+    Column("user_agent", String(512), nullable=False, server_default=""),
+    Column("request_type", String(20), nullable=False, server_default="final"),
+    Column("upstream_addr", String(500), nullable=False, server_default=""),
+    Column("is_stream", Boolean, nullable=False),
+    Column("request_body", Text, nullable=False),
+    # Ours.
+    Column("exchange_id", String(36), nullable=False, server_default=""),
+    Column("key_id", Id, nullable=False, server_default="0"),
+    Column("first_byte_ms", BigInteger, nullable=True),
+    Column("total_ms", BigInteger, nullable=False, server_default="0"),
+    Column("outcome", String(32), nullable=False, server_default=""),
+    Column("reason", String(128), nullable=False, server_default=""),
+    Column("method", String(16), nullable=False, server_default=""),
+    Index("idx_request_logs_timestamp", "timestamp", "id"),
+    Index("idx_request_logs_group_id", "group_id", "timestamp"),
+    Index("idx_request_logs_key_hash", "key_hash"),
+    Index("idx_request_logs_model", "model"),
+    Index("idx_request_logs_exchange_id", "exchange_id"),
+)
+
+group_hourly_stats = Table(
+    "group_hourly_stats",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("time", Instant, nullable=False),  # the full hour
+    Column("group_id", Id, nullable=False),
+    Column("success_count", BigInteger, nullable=False, server_default="0"),
+    Column("failure_count", BigInteger, nullable=False, server_default="0"),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    UniqueConstraint("time", "group_id", name="idx_group_time"),
+)
+
+# Ours: how far each journal file has been moved here. Written in the transaction
+# that inserts the rows, so that a crash between the two can't double or lose one.
+journal_positions = Table(
+    "journal_positions",
+    metadata,
+    Column("segment", String(64), primary_key=True),
+    Column("offset", BigInteger, nullable=False),
+)
+
+# Ours: facts about this database itself, e.g. the salt of its encryption.
+facts = Table(
+    "facts",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
