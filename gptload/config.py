@@ -1,0 +1,340 @@
+"""Static configuration: environment and .env → one frozen `Config`, or one `ConfigError`.
+
+Nothing else reads the environment. What may change while the service runs is a
+setting (`gptload.core.settings`), not a variable.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from attrs import frozen
+from dotenv import dotenv_values
+from OpenSSL import SSL
+
+from gptload.core.vault import PUBLIC
+
+
+LOOPBACK: Final = "127.0.0.1"
+
+_TRUE: Final = frozenset("true 1 yes on".split())
+_FALSE: Final = frozenset("false 0 no off".split())
+_LEVELS: Final = {
+    "panic": "critical",
+    "fatal": "critical",
+    "error": "error",
+    "warn": "warn",
+    "warning": "warn",
+    "info": "info",
+    "debug": "debug",
+    "trace": "debug",
+}
+_WEAK_WORDS: Final = ("password", "sk-123456", "123456", "admin", "secret")
+_WEAK_LENGTH: Final = 16
+
+
+class ConfigError(Exception):
+    """Variables that can't be used.
+
+    Attributes:
+        faults: one a line: the variable, what was read, what is allowed. No secrets.
+    """
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+@frozen
+class OutboundProxies:
+    """HTTP_PROXY, HTTPS_PROXY and NO_PROXY, by the rules that Go's libraries follow.
+
+    Attributes:
+        exceptions: hosts, domains (`.example.com`), addresses and networks that are
+            reached directly; `*` for all.
+    """
+
+    http: str = ""
+    https: str = ""
+    exceptions: tuple[str, ...] = ()
+
+    def for_url(self, scheme: str, host: str, port: int) -> str:
+        """URL of the proxy for an upstream; empty for none."""
+        proxy = self.https if scheme == "https" else self.http
+        if not proxy or self._is_direct(host.lower(), port):
+            return ""
+        return proxy
+
+    def _is_direct(self, host: str, port: int) -> bool:
+        address = _address(host)
+        if host == "localhost" or (address is not None and address.is_loopback):
+            return True
+        return any(_covers(exception, host, address, port) for exception in self.exceptions)
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _covers(
+    exception: str,
+    host: str,
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address | None,
+    port: int,
+) -> bool:
+    if exception == "*":
+        return True
+    if address is not None:
+        try:
+            return address in ipaddress.ip_network(exception, strict=False)
+        except ValueError:
+            pass
+    name, colon, only_port = exception.rpartition(":")
+    if colon and only_port.isdigit() and "]" not in only_port:
+        if int(only_port) != port:
+            return False
+        exception = name.strip("[]")
+    if exception.startswith("*."):
+        exception = exception[1:]
+    if exception.startswith("."):
+        return host.endswith(exception)
+    return host == exception or host.endswith("." + exception)
+
+
+@frozen
+class Config:
+    """All that is fixed for the life of the process. See .env.example for each variable.
+
+    Attributes:
+        host: address to listen on.
+        auth_key: opens the admin API, and seeds the first proxy key.
+        database_dsn: as written; `gptload.control.db.database` reads it.
+        data_dir: the journal and the private sockets live there.
+        read_timeout, write_timeout, idle_timeout: seconds; 0 = no limit.
+        log_level: a level of twisted.logger.
+    """
+
+    host: str
+    port: int
+    auth_key: str
+    encryption_key: str
+    database_dsn: str
+    data_dir: Path
+    max_concurrent_requests: int
+    read_timeout: int
+    write_timeout: int
+    idle_timeout: int
+    shutdown_timeout: int
+    cors_enabled: bool
+    cors_origins: tuple[str, ...]
+    cors_methods: tuple[str, ...]
+    cors_headers: tuple[str, ...]
+    cors_credentials: bool
+    log_level: str
+    log_format: str
+    log_file: Path | None
+    outbound_proxies: OutboundProxies
+    upstream_ca_file: Path | None
+
+    @classmethod
+    def from_environ(
+        cls,
+        environ: Mapping[str, str],
+        check_dsn: Callable[[str], Path | None] = lambda dsn: Path(dsn),
+    ) -> Config:
+        """Read the variables.
+
+        Args:
+            environ: names and values; an empty value counts as unset.
+            check_dsn: reads a DATABASE_DSN and returns the SQLite file, if it names
+                one; raises ValueError with what is supported.
+
+        Raises:
+            ConfigError: with all that is wrong.
+        """
+        read = _Reader(environ)
+        auth_key = read.text("AUTH_KEY", PUBLIC)
+        dsn = read.text("DATABASE_DSN", "./data/gpt-load.db")
+        database_file: Path | None = None
+        try:
+            database_file = check_dsn(dsn)
+        except ValueError as error:
+            read.fault("DATABASE_DSN", _without_password(dsn), str(error))
+        folder = database_file.parent if database_file is not None else Path("./data")
+        enabled = read.truth("ENABLE_CORS", False)
+        origins = read.items("ALLOWED_ORIGINS", "")
+        if enabled and not origins:
+            read.fault("ALLOWED_ORIGINS", "", "origins, or *, while ENABLE_CORS is on")
+        for origin in origins if enabled else ():
+            if origin != "*" and not _is_origin(origin):
+                read.fault("ALLOWED_ORIGINS", origin, "https://host[:port], or *")
+        log_to_file = read.truth("LOG_ENABLE_FILE", False)
+        log_file = Path(read.text("LOG_FILE_PATH", "./data/logs/app.log"))
+        for name in ("REDIS_DSN",):
+            if read.text(name, ""):
+                read.fault(name, "****", "unset: this version runs on one node, without Redis")
+        if read.truth("IS_SLAVE", False):
+            read.fault("IS_SLAVE", "true", "unset or false: this version runs on one node")
+        config = cls(
+            host=read.text("HOST", LOOPBACK if auth_key == PUBLIC else "0.0.0.0"),
+            port=read.number("PORT", 3001, 1, 65535),
+            auth_key=auth_key,
+            encryption_key=read.text("ENCRYPTION_KEY", ""),
+            database_dsn=dsn,
+            data_dir=Path(read.text("DATA_DIR", str(folder))),
+            max_concurrent_requests=read.number("MAX_CONCURRENT_REQUESTS", 100, 1, 1_000_000),
+            read_timeout=read.number("SERVER_READ_TIMEOUT", 60, 0, 86_400),
+            write_timeout=read.number("SERVER_WRITE_TIMEOUT", 600, 0, 86_400),
+            idle_timeout=read.number("SERVER_IDLE_TIMEOUT", 120, 0, 86_400),
+            shutdown_timeout=read.number("SERVER_GRACEFUL_SHUTDOWN_TIMEOUT", 10, 1, 3_600),
+            cors_enabled=enabled,
+            cors_origins=origins,
+            cors_methods=read.items("ALLOWED_METHODS", "GET,POST,PUT,DELETE,OPTIONS"),
+            cors_headers=read.items("ALLOWED_HEADERS", "*"),
+            cors_credentials=read.truth("ALLOW_CREDENTIALS", False),
+            log_level=_LEVELS[read.choice("LOG_LEVEL", "info", _LEVELS)],
+            log_format=read.choice("LOG_FORMAT", "text", ("text", "json")),
+            log_file=log_file if log_to_file else None,
+            outbound_proxies=OutboundProxies(
+                read.proxy("HTTP_PROXY"),
+                read.proxy("HTTPS_PROXY"),
+                tuple(item.lower() for item in read.items("NO_PROXY", "", either_case=True)),
+            ),
+            upstream_ca_file=read.certificates("UPSTREAM_CA_FILE"),
+        )
+        if read.faults:
+            raise ConfigError(read.faults)
+        return config
+
+    def warnings(self) -> list[str]:
+        """What an operator should know before trusting this configuration."""
+        found: list[str] = []
+        if self.auth_key == PUBLIC:
+            where = (
+                "so only this machine can connect; set AUTH_KEY before you set HOST"
+                if self.host in (LOOPBACK, "::1", "localhost")
+                else f"and HOST={self.host} lets others connect: set AUTH_KEY now"
+            )
+            found.append(f"AUTH_KEY is the well-known default, {where}.")
+        else:
+            found += _weaknesses("AUTH_KEY", self.auth_key)
+        if self.encryption_key:
+            found += _weaknesses("ENCRYPTION_KEY", self.encryption_key)
+        else:
+            found.append("ENCRYPTION_KEY is not set: API keys are stored as plain text.")
+        if self.cors_enabled and "*" in self.cors_origins:
+            found.append("ALLOWED_ORIGINS=* lets every website's scripts call this service.")
+        return found
+
+
+class _Reader:
+    """Reads variables one by one, and keeps what is wrong with them."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.faults: list[str] = []
+
+    def fault(self, name: str, value: str, allowed: str) -> None:
+        self.faults.append(f"{name}={value!r}: expected {allowed}")
+
+    def text(self, name: str, default: str) -> str:
+        return self._environ.get(name, "") or default
+
+    def number(self, name: str, default: int, low: int, high: int) -> int:
+        text = self.text(name, "")
+        if not text:
+            return default
+        digits = text.removeprefix("-")
+        if digits.isascii() and digits.isdigit() and len(digits) < 12 and low <= int(text) <= high:
+            return int(text)
+        self.fault(name, text, f"a whole number from {low} to {high}")
+        return default
+
+    def truth(self, name: str, default: bool) -> bool:
+        text = self.text(name, "").lower()
+        if text in _TRUE or text in _FALSE:
+            return text in _TRUE
+        if text:
+            self.fault(name, text, "true, 1, yes or on; false, 0, no or off")
+        return default
+
+    def choice(self, name: str, default: str, allowed: Iterable[str]) -> str:
+        text = self.text(name, default).lower()
+        if text in allowed:
+            return text
+        self.fault(name, text, "one of " + ", ".join(allowed))
+        return default
+
+    def items(self, name: str, default: str, *, either_case: bool = False) -> tuple[str, ...]:
+        text = self.text(name, "")
+        if either_case:
+            text = self.text(name.lower(), text)
+        return tuple(item.strip() for item in (text or default).split(",") if item.strip())
+
+    def proxy(self, name: str) -> str:
+        text = self.text(name.lower(), self.text(name, "")).strip()
+        if not text:
+            return ""
+        url = text if "://" in text else f"http://{text}"
+        try:
+            parts = urlsplit(url)
+            good = parts.scheme in ("http", "https", "socks5", "socks5h") and parts.hostname
+            good = good and (parts.port is None or parts.port > 0)
+        except ValueError:
+            good = False
+        if not good:
+            self.fault(name, _without_password(text), "http://, https:// or socks5://host:port")
+            return ""
+        return url
+
+    def certificates(self, name: str) -> Path | None:
+        text = self.text(name, "")
+        if not text:
+            return None
+        path = Path(text)
+        try:
+            SSL.Context(SSL.TLS_CLIENT_METHOD).load_verify_locations(str(path))
+        except (SSL.Error, OSError):
+            self.fault(name, text, "a readable PEM file with CA certificates")
+            return None
+        return path.resolve()
+
+
+def from_files(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """The environment with what `.env` in a folder adds; what is set already wins."""
+    file = folder / ".env"
+    added = dotenv_values(file, interpolate=False) if file.is_file() else {}
+    return {**{name: value for name, value in added.items() if value is not None}, **environ}
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return bool(parts.scheme and parts.hostname and not parts.path and parts.port != 0)
+    except ValueError:
+        return False
+
+
+def _without_password(url: str) -> str:
+    head, at, tail = url.rpartition("@")
+    if not at:
+        return url
+    scheme, found, _ = head.partition("://")
+    return f"{scheme}://****@{tail}" if found else f"****@{tail}"
+
+
+def _weaknesses(name: str, secret: str) -> list[str]:
+    found = []
+    if len(secret) < _WEAK_LENGTH:
+        found.append(f"{name} is shorter than {_WEAK_LENGTH} characters.")
+    word = next((word for word in _WEAK_WORDS if word in secret.lower()), None)
+    if word is not None:
+        found.append(f"{name} contains a word that is easily guessed.")
+    return found

@@ -1,0 +1,352 @@
+"""The composition root: a `Config` in, one service out.
+
+The only place that knows the reactor, the clocks and chance, and who gets what.
+The order in which things start and stop is written out here, because `MultiService`
+would stop all its children at once.
+"""
+
+from __future__ import annotations
+
+import gc
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+from itertools import count
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from gptload._version import __version__
+from gptload.config import LOOPBACK, Config
+from gptload.control.db.database import Database, make_engine, parse_dsn, run_write
+from gptload.control.db.migrate import migrate
+from gptload.control.db.queries.facts import check_vault, ensure_salt
+from gptload.control.db.queries.snapshot import seed
+from gptload.control.jobs.records import Records
+from gptload.control.jobs.retention import Retention
+from gptload.control.ledger import Ledger, LedgerWriter
+from gptload.control.snapshots import Snapshots, first_values
+from gptload.core.errors import DatabaseUnavailable, GptloadError
+from gptload.core.snapshot import Origin
+from gptload.core.vault import PUBLIC, Vault
+from gptload.link.local import LocalLink
+from gptload.provider import Providers, discover
+from gptload.proxy.front import Front
+from gptload.proxy.journal import Journal
+from gptload.proxy.plane import Cors, Plane
+from gptload.proxy.replies import refusal
+from gptload.proxy.routing import Routing
+from gptload.wire.client import Client
+from gptload.wire.connect import Connector, Route
+from gptload.wire.pool import ConnectionPool
+from gptload.wire.server import ServerFactory, Timeouts
+from gptload.wire.sweep import Sweep
+
+_BACKLOG = 1024
+_RETRY_S = 2.0
+_MINUTE_S = 60.0
+
+
+class StartError(Exception):
+    """The service can't start; the text says why and what to do. Carries no secrets."""
+
+
+def make_node(config: Config) -> Service:
+    """All of gptload, ready to start.
+
+    What can fail for good fails here, before the process goes to the background:
+    the address is taken, the database isn't ours, the encryption key is another one.
+
+    Raises:
+        StartError: with a reason for the operator.
+    """
+    listener = _bind(config.host, config.port)
+    try:
+        return Node(config, listener, *_open_database(config))
+    except Exception:
+        listener.close()
+        raise
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A bound socket that doesn't listen yet: nobody gets in before all is ready."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise StartError(f"HOST={host}: {error.strerror}") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setblocking(False)
+        listener.bind(address)
+        # Bound without listening, a second instance could bind as well.
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise StartError(
+            f"can't listen on {host} port {port}: {error.strerror}. Set another PORT, or stop "
+            "what uses it."
+        ) from None
+    return listener
+
+
+def _open_database(config: Config) -> tuple[Any, Vault]:
+    try:
+        engine = make_engine(parse_dsn(config.database_dsn))
+        migrate(engine)
+        vault = Vault(config.encryption_key or None, run_write(engine, ensure_salt))
+        run_write(engine, check_vault, vault)
+        first = first_values(config.auth_key, config.host, config.port)
+        run_write(engine, seed, first, time.time())
+    except GptloadError as error:
+        raise StartError(f"{error.message}. {error.hint}".rstrip()) from None
+    except ValueError as error:
+        raise StartError(str(error)) from None
+    # twistd may fork after this, and SQLite's connections don't survive a fork.
+    engine.dispose()
+    return engine, vault
+
+
+class Node(Service):
+    """One process: a data plane, a control plane, and what lies between them."""
+
+    log = Logger()
+
+    def __init__(self, config: Config, listener: socket.socket, engine: Any, vault: Vault) -> None:
+        from twisted.internet import reactor
+
+        self._config = config
+        self._reactor: Any = reactor
+        self._listener = listener
+        self._engine = engine
+        self._vault = vault
+        self._providers: Providers = discover()
+        self._ports: list[IListeningPort] = []
+        self._runtime_dir: Path | None = None
+        self._stopping = False
+        self._started: Deferred[None] | None = None
+        self._build()
+
+    def _build(self) -> None:
+        config, reactor = self._config, self._reactor
+        journal_dir = config.data_dir / "journal"
+        self._link = link = LocalLink()
+        # The control plane.
+        self._database = database = Database(reactor, self._engine)
+        self._snapshots = Snapshots(database, self._providers, link.publish_snapshot)
+        self._ledger = Ledger(reactor, database, self._vault, link.publish_change)
+        self._ledger_writer = LedgerWriter(reactor, self._ledger)
+        self._records = Records(
+            reactor,
+            database,
+            journal_dir,
+            lambda: self._snapshots.settings.request_log_write_interval_minutes * _MINUTE_S,
+        )
+        self._retention = Retention(
+            reactor, database, lambda: self._snapshots.settings.request_log_retention_days
+        )
+        # The wire.
+        self._sweep = Sweep(reactor, time.monotonic)
+        self._connections = ConnectionPool(
+            Connector(reactor, config.upstream_ca_file), self._sweep
+        )
+        # The data plane.
+        self._journal = Journal(
+            journal_dir,
+            lambda turn: reactor.callLater(0, turn),
+            reactor.callLater,
+            time.time,
+        )
+        routing = Routing(config.outbound_proxies.for_url)
+        self._plane = Plane(
+            routing=routing,
+            providers=self._providers.by_name,
+            connections=self._connections,
+            sweep=self._sweep,
+            seconds=time.time,
+            ticks=time.monotonic,
+            new_id=_ids(),
+            record=self._journal.append,
+            report=link.publish_event,
+            cors=_cors(config),
+            limit=config.max_concurrent_requests,
+        )
+        link.attach_control(self._ledger.fold)
+        link.attach_data(routing.apply, routing.replace)
+
+    def startService(self) -> None:
+        """Load what the database holds, then let clients in."""
+        Service.startService(self)
+        self._started = Deferred.fromCoroutine(self._start())
+        self._started.addErrback(self._failed)
+
+    def stopService(self) -> Deferred[None]:
+        """Let what is under way end, within the configured time, and lose nothing."""
+        Service.stopService(self)
+        self._stopping = True
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _start(self) -> None:
+        self._database.start()
+        self._sweep.start()
+        while True:
+            try:
+                await self._snapshots.rebuild()
+                await self._ledger.load()
+                break
+            except DatabaseUnavailable as error:
+                self.log.error(
+                    "Can't start yet: {reason}. Trying again every {seconds:.0f} s.",
+                    reason=error.message,
+                    seconds=_RETRY_S,
+                )
+                await deferLater(self._reactor, _RETRY_S)
+        if self._stopping:
+            return
+        for service in (self._ledger_writer, self._records, self._retention):
+            service.startService()
+        self._listen()
+        self._announce()
+        # What has been made so far lives as long as the process: no need to look at
+        # it again in each collection.
+        gc.collect()
+        gc.freeze()
+
+    def _failed(self, failure: Any) -> None:
+        self.log.failure("gptload can't start", failure)
+        self._reactor.stop()
+
+    def _listen(self) -> None:
+        # Not before now: it imports klein, and klein imports the global reactor.
+        from gptload.control.admin.app import AdminParts, make_site
+
+        config = self._config
+        self._runtime_dir = Path(tempfile.mkdtemp(prefix="gptload-"))  # mode 0700
+        path = str(self._runtime_dir / "control")
+        site = make_site(
+            AdminParts(
+                reactor=self._reactor,
+                auth_key=config.auth_key,
+                encrypts=bool(config.encryption_key),
+                encryption_key=config.encryption_key,
+                version=__version__,
+                database=self._database,
+                vault=self._vault,
+                ledger=self._ledger,
+                snapshots=self._snapshots,
+                records=self._records,
+                providers=self._providers,
+                client=Client(self._connections, self._sweep),
+                proxy_for=config.outbound_proxies.for_url,
+            )
+        )
+        self._ports.append(self._reactor.listenUNIX(path, site, mode=0o600))
+        front = Front(self._plane, Route(Origin("unix", path, 0)))
+        self._factory = ServerFactory(front.begin, refusal, self._sweep, _timeouts(config))
+        self._ports.append(
+            self._reactor.adoptStreamPort(
+                self._listener.fileno(), self._listener.family, self._factory
+            )
+        )
+        self._listener.close()  # the reactor has a copy of its own
+
+    def _announce(self) -> None:
+        config = self._config
+        for warning in config.warnings():
+            self.log.warn("{warning}", warning=warning)
+        for broken in self._providers.broken:
+            self.log.error(
+                "Provider {name} of {origin} was skipped: {reason}",
+                name=broken.name,
+                origin=broken.origin,
+                reason=broken.reason,
+            )
+        shown = "localhost" if config.host in (LOOPBACK, "0.0.0.0", "::", "::1") else config.host
+        shown = f"[{shown}]" if ":" in shown else shown
+        address = f"http://{shown}:{config.port}"
+        self.log.info("gptload {version} listens on {address}", version=__version__, address=address)
+        self.log.info(
+            "SDKs use {address}/proxy/<group> as their base URL, and a proxy key as their key",
+            address=address,
+        )
+        self.log.info(
+            "The admin API is at {address}/api; sign in with {key}",
+            address=address,
+            key=f"the default AUTH_KEY, {PUBLIC}" if config.auth_key == PUBLIC else "your AUTH_KEY",
+        )
+
+    async def _stop(self) -> None:
+        if self._started is not None:
+            self._started.cancel()
+        public = self._ports[1:]
+        for port in public:
+            await _fired(port.stopListening())
+        if public:
+            await self._drain(self._factory)
+        for port in self._ports[:1]:
+            await _fired(port.stopListening())
+        self._journal.close()
+        for service in (self._retention, self._records, self._ledger_writer):
+            if service.running:
+                await _fired(service.stopService())
+        self._connections.close()
+        self._sweep.stop()
+        await self._database.stop()
+        if self._runtime_dir is not None:
+            shutil.rmtree(self._runtime_dir, ignore_errors=True)
+
+    async def _drain(self, factory: ServerFactory) -> None:
+        """Wait for the requests under way; cut what is left when the time is up."""
+        end = time.monotonic() + self._config.shutdown_timeout
+        for connection in list(factory.connections):
+            connection.finish()
+        while factory.connections and time.monotonic() < end:
+            await deferLater(self._reactor, 0.05)
+        for connection in list(factory.connections):
+            connection.transport.abortConnection()  # type: ignore[attr-defined]
+        if factory.connections:
+            self.log.warn("{count} requests were cut off", count=len(factory.connections))
+
+
+async def _fired(result: Any) -> None:
+    if isinstance(result, Deferred):
+        await result
+
+
+def _ids() -> Any:
+    """Unique ids, in the order in which they are made.
+
+    A random 64-bit beginning for this process and a counter: as unique as a UUID,
+    for a tenth of its price.
+    """
+    beginning = f"{int(time.time()):08x}{secrets.token_hex(4)}"
+    following = count(1).__next__
+    return lambda: f"{beginning}{following():012x}"
+
+
+def _timeouts(config: Config) -> Timeouts:
+    return Timeouts(
+        read=config.read_timeout or inf,
+        write=config.write_timeout or inf,
+        idle=config.idle_timeout or inf,
+    )
+
+
+def _cors(config: Config) -> Cors | None:
+    if not config.cors_enabled:
+        return None
+    return Cors(
+        frozenset(config.cors_origins),
+        config.cors_methods,
+        config.cors_headers,
+        config.cors_credentials,
+    )
