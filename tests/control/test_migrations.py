@@ -1,0 +1,97 @@
+"""The schema that migrations make is the one that the code describes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, Engine, insert, inspect, select, text
+
+from gptload.control.db.database import make_engine, parse_dsn, run_read, run_write
+from gptload.control.db.migrate import ForeignDatabase, migrate, undo
+from gptload.control.db.tables import facts, metadata
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Engine]:
+    engine = make_engine(parse_dsn(str(tmp_path / "empty.db")))
+    yield engine
+    engine.dispose()
+
+
+def statements(connection: Connection) -> list[str]:
+    rows = connection.execute(
+        text("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND tbl_name != :own"),
+        {"own": "alembic_version"},
+    )
+    return sorted(row[0] for row in rows)
+
+
+def test_migrations_make_exactly_the_tables_that_the_code_describes(
+    engine: Engine, empty: Engine
+) -> None:
+    run_write(empty, metadata.create_all)
+    assert run_read(engine, statements) == run_read(empty, statements)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_migrating_twice_changes_nothing(engine: Engine) -> None:
+    run_write(engine, lambda c: c.execute(insert(facts).values(name="a", value="b")))
+    before = run_read(engine, statements)
+    migrate(engine)
+    assert run_read(engine, statements) == before
+    assert run_read(engine, lambda c: c.execute(select(facts.c.value)).scalar()) == "b"
+
+
+def test_every_step_can_be_undone(engine: Engine) -> None:
+    undo(engine, "base")
+    assert set(inspect(engine).get_table_names()) <= {
+        "alembic_version",
+        "sqlite_sequence",
+    }
+    migrate(engine)
+    assert "groups" in inspect(engine).get_table_names()
+
+
+def test_the_database_of_another_program_is_left_alone(empty: Engine) -> None:
+    run_write(empty, lambda c: c.execute(text("CREATE TABLE groups (id INTEGER)")))
+    with pytest.raises(ForeignDatabase, match="another program"):
+        migrate(empty)
+    assert inspect(empty).get_table_names() == ["groups"]
+
+
+def test_the_database_of_a_newer_version_is_left_alone(engine: Engine) -> None:
+    run_write(
+        engine,
+        lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")),
+    )
+    with pytest.raises(ForeignDatabase, match="9999, which is newer"):
+        migrate(engine)
+
+
+def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
+    path = tmp_path / "shared.db"
+    program = (
+        "import sys\n"
+        "from gptload.control.db.database import make_engine, parse_dsn\n"
+        "from gptload.control.db.migrate import migrate\n"
+        "print(migrate(make_engine(parse_dsn(sys.argv[1]))))\n"
+    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    ended = [process.communicate(timeout=60) for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], ended
+    assert len({output for output, _ in ended}) == 1

@@ -1,0 +1,94 @@
+"""What is old goes, in slices; what is young stays."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Connection, insert, select
+from twisted.internet.task import Clock
+
+from gptload.control.db.database import Database
+from gptload.control.db.queries import records as queries
+from gptload.control.db.tables import group_hourly_stats, request_logs
+from gptload.control.jobs.retention import DAY_S, INTERVAL_S, SLICE_ROWS, Retention
+from tests.parts.records import make_record
+
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture
+def clock() -> Clock:
+    clock = Clock()
+    clock.advance(NOW)
+    return clock
+
+
+def add_logs(connection: Connection, *ages_days: float) -> None:
+    records = [make_record(at=NOW - age * DAY_S, is_final=False) for age in ages_days]
+    queries.move(connection, records, NOW, "x", 1)
+
+
+def add_hour(connection: Connection, age_days: float) -> None:
+    connection.execute(
+        insert(group_hourly_stats).values(
+            time=NOW - age_days * DAY_S, group_id=1, created_at=0, updated_at=0
+        )
+    )
+
+
+def log_ages(connection: Connection) -> list[float]:
+    times = connection.execute(select(request_logs.c.timestamp)).scalars()
+    return sorted(round((NOW - time) / DAY_S, 2) for time in times)
+
+
+def hour_ages(connection: Connection) -> list[float]:
+    times = connection.execute(select(group_hourly_stats.c.time)).scalars()
+    return sorted(round((NOW - time) / DAY_S, 2) for time in times)
+
+
+async def test_logs_older_than_the_setting_go(clock: Clock, database: Database) -> None:
+    await database.write(add_logs, 0, 6.9, 7.1, 30)
+    assert await Retention(clock, database, lambda: 7).sweep() == 2
+    assert await database.read(log_ages) == [0, 6.9]
+
+
+async def test_zero_keeps_all(clock: Clock, database: Database) -> None:
+    await database.write(add_logs, 0, 5000)
+    assert await Retention(clock, database, lambda: 0).sweep() == 0
+    assert await database.read(log_ages) == [0, 5000]
+
+
+async def test_statistics_go_too_but_never_the_days_that_the_dashboard_compares(
+    clock: Clock, database: Database
+) -> None:
+    for age in (0, 1.9, 2.9, 3.1, 7.1):
+        await database.write(add_hour, age)
+    await Retention(clock, database, lambda: 7).sweep()
+    assert await database.read(hour_ages) == [0, 1.9, 2.9, 3.1]
+    await Retention(clock, database, lambda: 1).sweep()
+    assert await database.read(hour_ages) == [0, 1.9, 2.9]
+
+
+async def test_more_than_a_slice_goes_in_one_sweep(clock: Clock, database: Database) -> None:
+    await database.write(add_logs, *[10.0] * (2 * SLICE_ROWS + 1), 1)
+    assert await Retention(clock, database, lambda: 7).sweep() == 2 * SLICE_ROWS + 1
+    assert await database.read(log_ages) == [1]
+
+
+async def test_it_runs_at_the_start_and_hourly_with_the_setting_of_the_moment(
+    clock: Clock, database: Database
+) -> None:
+    days = [7]
+    await database.write(add_logs, 2, 8)
+    job = Retention(clock, database, lambda: days[0])
+    job.startService()
+    # The writer's thread takes turns, so whoever comes next comes after the sweep.
+    await database.write(log_ages)
+    await database.write(log_ages)
+    assert await database.read(log_ages) == [2]
+    days[0] = 1
+    clock.advance(INTERVAL_S)
+    await database.write(log_ages)
+    await database.write(log_ages)
+    assert await database.read(log_ages) == []
+    await job.stopService()
+    assert clock.getDelayedCalls() == []

@@ -1,0 +1,137 @@
+"""Laws of the rotation: exact over a cycle, smooth inside it, fair when a neighbour is down."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gptload.core.balance import Rotation
+
+WEIGHTS = st.lists(st.integers(1, 1000), min_size=1, max_size=40)
+SMALL = st.lists(st.integers(1, 20), min_size=2, max_size=8)
+
+
+def rotation_of(weights: list[int]) -> Rotation[int]:
+    rotation: Rotation[int] = Rotation()
+    for member, weight in enumerate(weights):
+        rotation.add(member, weight)
+    return rotation
+
+
+@given(weights=WEIGHTS, rounds=st.integers(1, 3))
+def test_a_round_gives_every_member_exactly_its_weight(weights: list[int], rounds: int) -> None:
+    rotation = rotation_of(weights)
+    picks = Counter(rotation.pick() for _ in range(rounds * sum(weights)))
+    assert picks == {member: weight * rounds for member, weight in enumerate(weights)}
+
+
+@given(count=st.integers(1, 50))
+def test_equal_weights_take_turns_in_a_fixed_order(count: int) -> None:
+    rotation = rotation_of([7] * count)
+    first = [rotation.pick() for _ in range(count)]
+    assert first == list(range(count))
+    assert all([rotation.pick() for _ in range(count)] == first for _ in range(3))
+
+
+@given(weights=SMALL)
+def test_no_member_is_ever_more_than_one_turn_ahead_of_its_share(weights: list[int]) -> None:
+    """Smooth: never a burst for the heavy one."""
+    rotation = rotation_of(weights)
+    total = sum(weights)
+    seen: Counter[int | None] = Counter()
+    for turn in range(1, 2 * total + 1):
+        seen[rotation.pick()] += 1
+        for member, weight in enumerate(weights):
+            assert abs(seen[member] - turn * weight / total) < len(weights)
+
+
+@given(weights=SMALL, data=st.data())
+def test_the_share_of_one_that_is_down_goes_to_the_others_in_proportion(
+    weights: list[int], data: st.DataObject
+) -> None:
+    """Caddy's round robin gives all of it to the next neighbour; a law sees that."""
+    rotation = rotation_of(weights)
+    for _ in range(data.draw(st.integers(0, 30))):
+        rotation.pick()
+    down = data.draw(st.integers(0, len(weights) - 1))
+    others = {member: weight for member, weight in enumerate(weights) if member != down}
+    cycles = 200
+    picks = Counter(rotation.pick({down}) for _ in range(cycles * sum(others.values())))
+    assert down not in picks
+    for member, weight in others.items():
+        assert abs(picks[member] - cycles * weight) <= 2 * max(weights)
+
+
+@given(weights=SMALL, data=st.data())
+def test_a_removed_member_leaves_exact_shares_behind(
+    weights: list[int], data: st.DataObject
+) -> None:
+    rotation = rotation_of(weights)
+    gone = data.draw(st.integers(0, len(weights) - 1))
+    rotation.remove(gone)
+    others = {member: weight for member, weight in enumerate(weights) if member != gone}
+    picks = Counter(rotation.pick() for _ in range(sum(others.values())))
+    assert picks == others
+
+
+def test_a_skipped_member_keeps_its_turn() -> None:
+    rotation = rotation_of([1, 1, 1])
+    assert rotation.pick({0}) == 1
+    assert rotation.pick() == 0
+
+
+def test_a_returning_member_does_not_catch_up() -> None:
+    """What it missed is not owed to it: it would get a burst right after its outage."""
+    rotation = rotation_of([1, 1])
+    rotation.remove(1)
+    for _ in range(100):
+        assert rotation.pick() == 0
+    rotation.add(1, 1)
+    assert Counter(rotation.pick() for _ in range(10)) == {0: 5, 1: 5}
+
+
+def test_nobody_is_picked_where_nobody_may() -> None:
+    rotation: Rotation[str] = Rotation()
+    assert rotation.pick() is None
+    rotation.add("never", 0)
+    assert rotation.pick() is None and len(rotation) == 0
+    rotation.add("a", 1)
+    assert rotation.pick({"a"}) is None
+    assert rotation.pick() == "a"
+    rotation.remove("a")
+    rotation.remove("a")
+    assert rotation.pick() is None
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ar"), st.integers(0, 5), st.integers(0, 4)), max_size=60)
+)
+def test_only_members_are_picked_whoever_came_and_went(
+    steps: list[tuple[str, int, int]],
+) -> None:
+    rotation: Rotation[int] = Rotation()
+    members: dict[int, int] = {}
+    for step, member, weight in steps:
+        if step == "a":
+            rotation.add(member, weight)
+            members.pop(member, None)
+            if weight:
+                members[member] = weight
+        else:
+            rotation.remove(member)
+            members.pop(member, None)
+        picked = rotation.pick()
+        assert picked in members if members else picked is None
+    picks = Counter(rotation.pick() for _ in range(40 * sum(members.values())))
+    assert set(picks) <= set(members)
+    assert all(picks[member] > 0 for member in members)  # nobody starves
+
+
+def test_shares_stay_exact_when_the_line_is_moved_back(monkeypatch) -> None:
+    monkeypatch.setattr("gptload.core.balance._REBASE_AT", 3.0)
+    rotation = rotation_of([3, 1, 5, 997])
+    for _ in range(20):
+        picks = Counter(rotation.pick() for _ in range(1006))
+        assert picks == {0: 3, 1: 1, 2: 5, 3: 997}

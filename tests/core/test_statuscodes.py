@@ -1,0 +1,62 @@
+"""The grammar of `failover_status_codes`, both ways."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gptload.core.statuscodes import parse, show
+
+CODES = st.frozensets(st.integers(100, 999), max_size=60)
+
+
+@given(CODES)
+def test_what_is_shown_is_read_back(codes: frozenset[int]) -> None:
+    assert parse(show(codes)) == codes
+
+
+@given(CODES)
+def test_the_shown_text_is_canonical(codes: frozenset[int]) -> None:
+    assert show(parse(show(codes))) == show(codes)
+
+
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        ("", frozenset()),
+        (" , ,\n", frozenset()),
+        ("429", {429}),
+        (" 429 , 500 - 502 ", {429, 500, 501, 502}),
+        ("500-502\n501-503", {500, 501, 502, 503}),
+        ("999,100", {100, 999}),
+    ],
+)
+def test_blanks_newlines_and_overlaps_are_fine(text: str, codes: frozenset[int]) -> None:
+    assert parse(text) == codes
+
+
+def test_the_references_default_is_everything_from_400_but_404() -> None:
+    codes = parse("400-403,405-999")
+    assert codes == frozenset(range(400, 1000)) - {404}
+    assert show(codes) == "400-403,405-999"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("abc", "invalid status code"),
+        ("4.5", "invalid status code"),
+        ("-5", "invalid status code in range"),
+        ("5-", "invalid status code in range"),
+        ("500-abc", "invalid status code in range"),
+        ("500-501-502", "invalid status code range"),
+        ("502-500", "invalid status code range (start > end)"),
+        ("99", "status code out of allowed range (100-999)"),
+        ("500-1000", "status code out of allowed range (100-999)"),
+        ("٤٢٩", "invalid status code"),
+    ],
+)
+def test_a_fault_is_named_and_quoted(text: str, words: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        parse(f"429,{text}")
+    assert str(caught.value).startswith(words)
+    assert f'"{text}"' in str(caught.value)

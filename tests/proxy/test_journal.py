@@ -1,0 +1,331 @@
+"""The journal: in order, whole, bounded, and never in the way of a request."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
+
+from gptload.core.record import AttemptRecord, decode
+from gptload.proxy.journal import RETRY_S, SLICE_RECORDS, Journal
+from tests.parts.records import make_record
+
+
+class Disk:
+    """`os.write` of a disk with room for so many bytes."""
+
+    def __init__(self, room: float = float("inf")) -> None:
+        self.room = room
+        self.writes = 0
+
+    def write(self, descriptor: int, data: bytes) -> int:
+        self.writes += 1
+        if self.room <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        count = os.write(descriptor, data[: int(min(self.room, len(data)))])
+        self.room -= count
+        return count
+
+
+class Turns:
+    """A reactor's turns: what is to be done at the end of one, and its clock."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self._waiting: list[Callable[[], None]] = []
+
+    def at_end(self, work: Callable[[], None]) -> None:
+        self._waiting.append(work)
+
+    def end(self) -> None:
+        work, self._waiting = self._waiting, []
+        for call in work:
+            call()
+
+    def journal(self, directory: Path, disk: Disk | None = None, **limits: int) -> Journal:
+        return Journal(
+            directory,
+            self.at_end,
+            self.clock.callLater,
+            self.clock.seconds,
+            write=(disk or Disk()).write,
+            **limits,
+        )
+
+
+@pytest.fixture
+def turns() -> Turns:
+    return Turns()
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """The log's lines of this test."""
+    lines: list[str] = []
+
+    def observe(event: dict[str, object]) -> None:
+        lines.append(str(event.get("log_format", "")).format(**event))
+
+    globalLogPublisher.addObserver(observe)
+    yield lines
+    globalLogPublisher.removeObserver(observe)
+
+
+def content(directory: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(directory.glob("*.jsonl")))
+
+
+def records(directory: Path) -> list[AttemptRecord]:
+    return list(decode(content(directory)))
+
+
+def test_nothing_is_written_before_the_turn_ends_and_all_of_it_then(
+    tmp_path: Path, turns: Turns
+) -> None:
+    disk = Disk()
+    journal = turns.journal(tmp_path, disk)
+    wanted = [make_record() for _ in range(20)]
+    for record in wanted:
+        journal.append(record)
+    assert disk.writes == 0
+    turns.end()
+    assert disk.writes == 1
+    assert records(tmp_path) == wanted
+    journal.close()
+
+
+def test_the_next_turn_appends_to_the_same_segment(tmp_path: Path, turns: Turns) -> None:
+    journal = turns.journal(tmp_path)
+    wanted = [make_record(), make_record(error='a "quoted"\nline', model="模型")]
+    for record in wanted:
+        journal.append(record)
+        turns.end()
+    assert records(tmp_path) == wanted
+    assert len(list(tmp_path.iterdir())) == 1
+    journal.close()
+
+
+def test_a_burst_is_written_in_slices_of_a_turn_each(tmp_path: Path, turns: Turns) -> None:
+    disk = Disk()
+    journal = turns.journal(tmp_path, disk)
+    wanted = [make_record() for _ in range(2 * SLICE_RECORDS + 1)]
+    for record in wanted:
+        journal.append(record)
+    turns.end()
+    assert len(records(tmp_path)) == SLICE_RECORDS
+    turns.clock.advance(0)
+    turns.clock.advance(0)
+    assert records(tmp_path) == wanted
+    assert disk.writes == 3
+    assert turns.clock.getDelayedCalls() == []
+    journal.close()
+
+
+def test_closing_writes_what_waits(tmp_path: Path, turns: Turns) -> None:
+    journal = turns.journal(tmp_path)
+    wanted = [make_record() for _ in range(SLICE_RECORDS + 1)]
+    for record in wanted:
+        journal.append(record)
+    journal.close()
+    assert records(tmp_path) == wanted
+    turns.end()  # what was scheduled before has nothing left to do
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_full_segment_is_followed_by_a_new_one(tmp_path: Path, turns: Turns) -> None:
+    journal = turns.journal(tmp_path, segment_bytes=500)
+    wanted = [make_record() for _ in range(10)]
+    for record in wanted:
+        journal.append(record)
+        turns.end()
+        turns.clock.advance(0.001)
+    assert records(tmp_path) == wanted
+    assert len(list(tmp_path.glob("*.jsonl"))) > 2
+    journal.close()
+
+
+def test_a_new_process_never_writes_behind_a_torn_line(tmp_path: Path, turns: Turns) -> None:
+    (tmp_path / "00000000000000-dead.jsonl").write_bytes(b'["torn')
+    journal = turns.journal(tmp_path)
+    record = make_record()
+    journal.append(record)
+    turns.end()
+    assert (tmp_path / "00000000000000-dead.jsonl").read_bytes() == b'["torn'
+    newest = max(tmp_path.glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+    assert list(decode(newest.read_bytes())) == [record]
+    journal.close()
+
+
+def test_a_full_disk_is_said_once_a_minute_and_nothing_is_lost_when_it_recovers(
+    tmp_path: Path, turns: Turns, said: list[str]
+) -> None:
+    disk = Disk(room=700)  # one line and a part of the next
+    journal = turns.journal(tmp_path, disk)
+    wanted = [make_record() for _ in range(50)]
+    for record in wanted:
+        journal.append(record)
+        turns.end()
+        turns.clock.advance(1)
+    assert [line for line in said if "can't be written (No space left" in line] == said
+    assert len(said) == 1
+    turns.clock.advance(60)
+    assert len(said) == 2
+
+    disk.room = float("inf")
+    turns.clock.advance(RETRY_S)
+    assert records(tmp_path) == wanted
+    assert said[2:] == ["Journal is written again; 0 records were lost"]
+    assert journal.dropped == 0
+    assert turns.clock.getDelayedCalls() == []
+    journal.close()
+
+
+def test_a_full_disk_and_full_memory_drop_the_newest_and_count_them(
+    tmp_path: Path, turns: Turns, said: list[str]
+) -> None:
+    disk = Disk(room=0)
+    journal = turns.journal(tmp_path, disk, waiting_bytes=10_000)
+    wanted = [make_record() for _ in range(100)]
+    for record in wanted:
+        journal.append(record)
+        turns.end()
+    assert 0 < journal.dropped < 100
+    kept = 100 - journal.dropped
+
+    disk.room = float("inf")
+    turns.clock.advance(RETRY_S)
+    assert records(tmp_path) == wanted[:kept]
+    assert said[-1] == f"Journal is written again; {journal.dropped} records were lost"
+    late = make_record()
+    journal.append(late)
+    turns.end()
+    assert records(tmp_path)[-1] == late
+    journal.close()
+
+
+def test_a_disk_that_never_recovers_leaves_no_timer_behind(
+    tmp_path: Path, turns: Turns, said: list[str]
+) -> None:
+    journal = turns.journal(tmp_path, Disk(room=0))
+    journal.append(make_record())
+    turns.end()
+    journal.close()
+    assert said[-1] == "Journal closed with 1 records unwritten"
+    assert turns.clock.getDelayedCalls() == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_no_reason_to_fail(
+    tmp_path: Path, turns: Turns, said: list[str]
+) -> None:
+    journal = turns.journal(tmp_path / "journal")
+    (tmp_path / "journal").rmdir()
+    record = make_record()
+    journal.append(record)
+    turns.end()
+    assert "No such file or directory" in said[0]
+    (tmp_path / "journal").mkdir()
+    turns.clock.advance(RETRY_S)
+    assert records(tmp_path / "journal") == [record]
+    journal.close()
+
+
+def test_a_text_that_is_no_unicode_spoils_neither_its_record_nor_the_others(
+    tmp_path: Path, turns: Turns
+) -> None:
+    journal = turns.journal(tmp_path)
+    bad = make_record(model="lone \ud800 surrogate")
+    wanted = [make_record(), bad, make_record()]
+    for record in wanted:
+        journal.append(record)
+    turns.end()
+    wanted[1] = bad._replace(model="lone ? surrogate")
+    assert records(tmp_path) == wanted
+    journal.close()
+
+
+def test_a_record_that_cannot_be_encoded_is_dropped_alone(
+    tmp_path: Path, turns: Turns, said: list[str]
+) -> None:
+    journal = turns.journal(tmp_path)
+    journal.append(make_record(duration_ms=2**80))
+    turns.end()
+    good = make_record()
+    journal.append(make_record(duration_ms=2**80))
+    journal.append(good)
+    turns.end()
+    assert records(tmp_path) == [good]
+    assert journal.dropped == 2
+    assert said == 2 * ["Journal dropped a record that can't be encoded"]
+    journal.close()
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("append"), st.integers(1, 5)),
+            st.tuples(st.just("room"), st.sampled_from([0, 1, 100, 450, 1000, 10**6])),
+            st.tuples(st.just("wait"), st.sampled_from([0, 1, 60])),
+        ),
+        max_size=40,
+    )
+)
+def test_whatever_the_disk_does_the_lines_are_whole_and_in_order(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
+) -> None:
+    directory = tmp_path_factory.mktemp("journal")
+    turns, disk = Turns(), Disk()
+    journal = turns.journal(directory, disk, segment_bytes=2000)
+    wanted: list[AttemptRecord] = []
+    for step, value in steps:
+        if step == "append":
+            for _ in range(value):
+                wanted.append(make_record())
+                journal.append(wanted[-1])
+            turns.end()
+        elif step == "room":
+            disk.room = value
+        else:
+            turns.clock.advance(value)
+        turns.clock.advance(0.001)  # so that names sort by age
+        written = records(directory)
+        assert written == wanted[: len(written)]
+    disk.room = float("inf")
+    turns.clock.advance(RETRY_S)
+    journal.close()
+    assert records(directory) == wanted
+
+
+def test_what_a_killed_process_had_written_is_there(tmp_path: Path) -> None:
+    """`kill -9` takes no record that a turn's end has given to the kernel."""
+    program = """
+import sys
+from pathlib import Path
+from gptload.proxy.journal import Journal
+from tests.parts.records import make_record
+ends = []
+journal = Journal(Path(sys.argv[1]), ends.append, None, lambda: 1.0)
+while True:
+    record = make_record()
+    journal.append(record)
+    ends.pop()()
+    print(record.id, flush=True)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        seen = [process.stdout.readline().strip() for _ in range(500)]
+        process.send_signal(signal.SIGKILL)
+    written = [record.id for record in records(tmp_path)]
+    assert written[: len(seen)] == seen
