@@ -7,6 +7,8 @@ setting (`gptload.core.settings`), not a variable.
 from __future__ import annotations
 
 import ipaddress
+import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -16,8 +18,7 @@ from attrs import frozen
 from dotenv import dotenv_values
 from OpenSSL import SSL
 
-from gptload.core.vault import PUBLIC
-
+from gptload.core.vault import PUBLIC, mask
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -33,6 +34,8 @@ _LEVELS: Final = {
     "debug": "debug",
     "trace": "debug",
 }
+_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 §5.6.2
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 _WEAK_WORDS: Final = ("password", "sk-123456", "123456", "admin", "secret")
 _WEAK_LENGTH: Final = 16
 
@@ -97,10 +100,11 @@ def _covers(
         except ValueError:
             pass
     name, colon, only_port = exception.rpartition(":")
-    if colon and only_port.isdigit() and "]" not in only_port:
+    if colon and only_port.isdigit():
         if int(only_port) != port:
             return False
-        exception = name.strip("[]")
+        exception = name
+    exception = exception.strip("[]")
     if exception.startswith("*."):
         exception = exception[1:]
     if exception.startswith("."):
@@ -160,52 +164,47 @@ class Config:
             ConfigError: with all that is wrong.
         """
         read = _Reader(environ)
-        auth_key = read.text("AUTH_KEY", PUBLIC)
+        auth_key = read.secret("AUTH_KEY", PUBLIC)
         dsn = read.text("DATABASE_DSN", "./data/gpt-load.db")
         database_file: Path | None = None
         try:
             database_file = check_dsn(dsn)
         except ValueError as error:
-            read.fault("DATABASE_DSN", _without_password(dsn), str(error))
+            read.trouble("DATABASE_DSN", _without_password(dsn), str(error))
         folder = database_file.parent if database_file is not None else Path("./data")
-        enabled = read.truth("ENABLE_CORS", False)
-        origins = read.items("ALLOWED_ORIGINS", "")
-        if enabled and not origins:
-            read.fault("ALLOWED_ORIGINS", "", "origins, or *, while ENABLE_CORS is on")
-        for origin in origins if enabled else ():
-            if origin != "*" and not _is_origin(origin):
-                read.fault("ALLOWED_ORIGINS", origin, "https://host[:port], or *")
+        cors_enabled = read.truth("ENABLE_CORS", False)
+        cors_credentials = read.truth("ALLOW_CREDENTIALS", False)
+        cors_origins = read.origins(cors_enabled, cors_credentials)
         log_to_file = read.truth("LOG_ENABLE_FILE", False)
         log_file = Path(read.text("LOG_FILE_PATH", "./data/logs/app.log"))
-        for name in ("REDIS_DSN",):
-            if read.text(name, ""):
-                read.fault(name, "****", "unset: this version runs on one node, without Redis")
+        if read.text("REDIS_DSN", ""):
+            read.fault("REDIS_DSN", "****", "it unset: this version runs on one node, alone")
         if read.truth("IS_SLAVE", False):
-            read.fault("IS_SLAVE", "true", "unset or false: this version runs on one node")
+            read.fault("IS_SLAVE", "true", "it unset or false: this version runs on one node")
         config = cls(
-            host=read.text("HOST", LOOPBACK if auth_key == PUBLIC else "0.0.0.0"),
+            host=read.host("HOST", LOOPBACK if auth_key == PUBLIC else "0.0.0.0"),
             port=read.number("PORT", 3001, 1, 65535),
             auth_key=auth_key,
-            encryption_key=read.text("ENCRYPTION_KEY", ""),
+            encryption_key=read.secret("ENCRYPTION_KEY", ""),
             database_dsn=dsn,
-            data_dir=Path(read.text("DATA_DIR", str(folder))),
+            data_dir=read.folder("DATA_DIR", folder),
             max_concurrent_requests=read.number("MAX_CONCURRENT_REQUESTS", 100, 1, 1_000_000),
             read_timeout=read.number("SERVER_READ_TIMEOUT", 60, 0, 86_400),
             write_timeout=read.number("SERVER_WRITE_TIMEOUT", 600, 0, 86_400),
             idle_timeout=read.number("SERVER_IDLE_TIMEOUT", 120, 0, 86_400),
             shutdown_timeout=read.number("SERVER_GRACEFUL_SHUTDOWN_TIMEOUT", 10, 1, 3_600),
-            cors_enabled=enabled,
-            cors_origins=origins,
-            cors_methods=read.items("ALLOWED_METHODS", "GET,POST,PUT,DELETE,OPTIONS"),
-            cors_headers=read.items("ALLOWED_HEADERS", "*"),
-            cors_credentials=read.truth("ALLOW_CREDENTIALS", False),
+            cors_enabled=cors_enabled,
+            cors_origins=cors_origins,
+            cors_methods=read.tokens("ALLOWED_METHODS", "GET,POST,PUT,DELETE,OPTIONS"),
+            cors_headers=read.tokens("ALLOWED_HEADERS", "*"),
+            cors_credentials=cors_credentials,
             log_level=_LEVELS[read.choice("LOG_LEVEL", "info", _LEVELS)],
             log_format=read.choice("LOG_FORMAT", "text", ("text", "json")),
-            log_file=log_file if log_to_file else None,
+            log_file=log_file.absolute() if log_to_file else None,
             outbound_proxies=OutboundProxies(
                 read.proxy("HTTP_PROXY"),
                 read.proxy("HTTPS_PROXY"),
-                tuple(item.lower() for item in read.items("NO_PROXY", "", either_case=True)),
+                tuple(item.lower() for item in _parts(read.either_case("NO_PROXY"))),
             ),
             upstream_ca_file=read.certificates("UPSTREAM_CA_FILE"),
         )
@@ -241,8 +240,13 @@ class _Reader:
         self._environ = environ
         self.faults: list[str] = []
 
-    def fault(self, name: str, value: str, allowed: str) -> None:
-        self.faults.append(f"{name}={value!r}: expected {allowed}")
+    def trouble(self, name: str, shown: str, words: str) -> None:
+        """Note a fault in words of its own. `shown` holds no secret."""
+        self.faults.append(f"{name}={shown!r}: {words}")
+
+    def fault(self, name: str, shown: str, allowed: str) -> None:
+        """Note a fault, and what would have been right."""
+        self.trouble(name, shown, f"expected {allowed}")
 
     def text(self, name: str, default: str) -> str:
         return self._environ.get(name, "") or default
@@ -272,27 +276,73 @@ class _Reader:
         self.fault(name, text, "one of " + ", ".join(allowed))
         return default
 
-    def items(self, name: str, default: str, *, either_case: bool = False) -> tuple[str, ...]:
-        text = self.text(name, "")
-        if either_case:
-            text = self.text(name.lower(), text)
-        return tuple(item.strip() for item in (text or default).split(",") if item.strip())
+    def either_case(self, name: str) -> str:
+        """Upper case first, as Go reads them."""
+        return self.text(name, self.text(name.lower(), "")).strip()
+
+    def secret(self, name: str, default: str) -> str:
+        """A key that has to fit into a header field."""
+        text = self.text(name, default)
+        if text != text.strip() or not text.isprintable():
+            self.fault(name, mask(text), "printable characters, without spaces around them")
+        return text
+
+    def host(self, name: str, default: str) -> str:
+        text = self.text(name, default)
+        if _address(text) is None and not _HOST_NAME.fullmatch(text):
+            self.fault(name, text, "an IP address or a host name, without scheme and port")
+        return text
+
+    def tokens(self, name: str, default: str) -> tuple[str, ...]:
+        """A list of what may stand in a header field: methods, or names of fields."""
+        items = _parts(self.text(name, default)) or _parts(default)
+        for item in items:
+            if not _TOKEN.fullmatch(item):
+                self.fault(name, item, "names, separated by commas")
+        return items
+
+    def origins(self, enabled: bool, credentials: bool) -> tuple[str, ...]:
+        """Allowed origins; checked only where they count."""
+        items = _parts(self.text("ALLOWED_ORIGINS", ""))
+        if not enabled:
+            return items
+        if not items:
+            self.fault("ALLOWED_ORIGINS", "", "origins, or *, while ENABLE_CORS is on")
+        for item in items:
+            if item != "*" and not _is_origin(item):
+                self.fault("ALLOWED_ORIGINS", item, "scheme://host[:port], or *")
+        if credentials and "*" in items:
+            # Any website could act with a visitor's session. The Fetch standard forbids
+            # the pair; echoing each origin would only go around that.
+            self.fault("ALLOWED_ORIGINS", "*", "single origins while ALLOW_CREDENTIALS is on")
+        return items
 
     def proxy(self, name: str) -> str:
-        text = self.text(name.lower(), self.text(name, "")).strip()
+        text = self.either_case(name)
         if not text:
             return ""
         url = text if "://" in text else f"http://{text}"
         try:
             parts = urlsplit(url)
-            good = parts.scheme in ("http", "https", "socks5", "socks5h") and parts.hostname
-            good = good and (parts.port is None or parts.port > 0)
+            known = parts.scheme in ("http", "https", "socks5", "socks5h")
+            good = known and bool(parts.hostname) and parts.port != 0
         except ValueError:
             good = False
         if not good:
             self.fault(name, _without_password(text), "http://, https:// or socks5://host:port")
             return ""
         return url
+
+    def folder(self, name: str, default: Path) -> Path:
+        """A folder that can be written to, or be made."""
+        text = self.text(name, "")
+        if not text:
+            return default.absolute()
+        path = Path(text).absolute()
+        there = next((found for found in (path, *path.parents) if found.exists()), path)
+        if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+            self.fault(name, text, "a folder that can be written to, or be made")
+        return path
 
     def certificates(self, name: str) -> Path | None:
         text = self.text(name, "")
@@ -308,10 +358,23 @@ class _Reader:
 
 
 def from_files(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """The environment with what `.env` in a folder adds; what is set already wins."""
+    """The environment with what `.env` in a folder adds; what is set already wins.
+
+    Raises:
+        ConfigError: the file can't be read.
+    """
     file = folder / ".env"
-    added = dotenv_values(file, interpolate=False) if file.is_file() else {}
+    try:
+        # No `${…}`: a dollar in a password is a dollar.
+        added = dotenv_values(file, interpolate=False) if file.exists() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError([f".env can't be read: {reason}"]) from None
     return {**{name: value for name, value in added.items() if value is not None}, **environ}
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _is_origin(text: str) -> bool:

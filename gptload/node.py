@@ -156,9 +156,7 @@ class Node(Service):
         )
         # The wire.
         self._sweep = Sweep(reactor, time.monotonic)
-        self._connections = ConnectionPool(
-            Connector(reactor, config.upstream_ca_file), self._sweep
-        )
+        self._connections = ConnectionPool(Connector(reactor, config.upstream_ca_file), self._sweep)
         # The data plane.
         self._journal = Journal(
             journal_dir,
@@ -273,7 +271,9 @@ class Node(Service):
         shown = "localhost" if config.host in (LOOPBACK, "0.0.0.0", "::", "::1") else config.host
         shown = f"[{shown}]" if ":" in shown else shown
         address = f"http://{shown}:{config.port}"
-        self.log.info("gptload {version} listens on {address}", version=__version__, address=address)
+        self.log.info(
+            "gptload {version} listens on {address}", version=__version__, address=address
+        )
         self.log.info(
             "SDKs use {address}/proxy/<group> as their base URL, and a proxy key as their key",
             address=address,

@@ -6,17 +6,17 @@ not remember it.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final, Protocol, TextIO
 
 import orjson
 from twisted.logger import (
     FilteringLogObserver,
     ILogObserver,
     LogEvent,
+    Logger,
     LogLevel,
     LogLevelFilterPredicate,
     formatEvent,
@@ -26,18 +26,33 @@ from zope.interface import implementer
 from gptload.config import Config
 from gptload.core.vault import scrub
 
-_SYSTEM_FIELDS: Final = frozenset(
+# What Twisted itself puts into an event; the rest are the fields of whoever logged it.
+_TWISTED_FIELDS: Final = frozenset(
     "log_format log_level log_namespace log_time log_logger log_source log_system log_failure "
-    "log_text log_trace log_flattened log_legacy message time isError format system why failure "
-    "logLevel".split()
+    "log_text log_trace log_flattened log_legacy log_io log_isError log_id message time isError "
+    "format system why failure logLevel".split()
 )
+
+
+class LineFile(Protocol):
+    """What lines are written to."""
+
+    def write(self, text: str, /) -> object:
+        """Take a line."""
+
+    def flush(self) -> object:
+        """Let others see it."""
 
 
 def text_line(event: LogEvent) -> str:
     """`2026-01-02 03:04:05 [info] words`, in the zone of `TZ`; a traceback follows."""
     when = datetime.fromtimestamp(event.get("log_time", 0.0)).strftime("%Y-%m-%d %H:%M:%S")
-    level = event.get("log_level", LogLevel.info).name
-    return scrub(f"{when} [{level}] {_words(event)}") + "\n"
+    # A message may quote what a client sent; a line break in it must not look like a
+    # line of ours.
+    words = "\\n".join(_words(event).splitlines())
+    line = f"{when} [{_level(event)}] {words}"
+    trace = _trace(event)
+    return scrub(f"{line}\n{trace}" if trace else line) + "\n"
 
 
 def json_line(event: LogEvent) -> str:
@@ -45,29 +60,46 @@ def json_line(event: LogEvent) -> str:
     when = datetime.fromtimestamp(event.get("log_time", 0.0), UTC)
     line: dict[str, Any] = {
         "time": when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "level": event.get("log_level", LogLevel.info).name,
+        "level": _level(event),
         "message": _words(event),
         "source": event.get("log_namespace", ""),
     }
+    trace = _trace(event)
+    if trace:
+        line["traceback"] = trace
     for name, value in event.items():
-        if name not in _SYSTEM_FIELDS and name not in line:
-            line[name] = value if isinstance(value, (int, float, bool)) else str(value)
-    return scrub(orjson.dumps(line, default=str).decode()) + "\n"
+        if name not in _TWISTED_FIELDS and name not in line:
+            line[name] = value if isinstance(value, int | float | bool) else str(value)
+    # Text by text: what hides a secret in escaped JSON may end in the middle of an escape.
+    return (
+        orjson.dumps(
+            {
+                name: scrub(value) if isinstance(value, str) else value
+                for name, value in line.items()
+            }
+        ).decode()
+        + "\n"
+    )
+
+
+def _level(event: LogEvent) -> str:
+    return str(event.get("log_level", LogLevel.info).name)
 
 
 def _words(event: LogEvent) -> str:
-    words = formatEvent(event)
+    return str(formatEvent(event))
+
+
+def _trace(event: LogEvent) -> str:
     failure = event.get("log_failure")
-    if failure is None:
-        return words
-    return f"{words}\n{failure.getTraceback().rstrip()}" if words else failure.getTraceback()
+    return str(failure.getTraceback()).rstrip() if failure is not None else ""
 
 
 @implementer(ILogObserver)
 class Lines:
     """Writes one line an event to each of several files."""
 
-    def __init__(self, files: Iterable[TextIO], line: Callable[[LogEvent], str]) -> None:
+    def __init__(self, files: Iterable[LineFile], line: Callable[[LogEvent], str]) -> None:
         self._files = list(files)
         self._line = line
 
@@ -81,25 +113,27 @@ class Lines:
                 continue  # a full disk or a closed pipe must not stop the service
 
 
-def make_observer(config: Config) -> ILogObserver:
+def make_observer(config: Config, console: LineFile) -> ILogObserver:
     """The observer that a configuration asks for.
 
     A log file that can't be opened is a warning, not the end: the console has the lines.
     """
-    files: list[TextIO] = [sys.stdout]
+    files: list[LineFile] = [console]
     trouble = ""
     if config.log_file is not None:
         try:
             files.append(_open(config.log_file))
         except OSError as error:
-            trouble = f"LOG_FILE_PATH: {config.log_file} can't be written: {error.strerror}"
+            trouble = error.strerror or type(error).__name__
     lines = Lines(files, json_line if config.log_format == "json" else text_line)
     level = LogLevel.lookupByName(config.log_level)
     observer = FilteringLogObserver(lines, [LogLevelFilterPredicate(defaultLogLevel=level)])
     if trouble:
-        now = datetime.now(UTC).timestamp()
-        lines({"log_format": "{trouble}", "trouble": trouble, "log_level": LogLevel.warn,
-               "log_time": now, "log_namespace": __name__})
+        Logger(observer=observer).warn(
+            "LOG_FILE_PATH: {path} can't be written, {trouble}; log lines go to the console only",
+            path=config.log_file,
+            trouble=trouble,
+        )
     return observer
 
 

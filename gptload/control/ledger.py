@@ -125,7 +125,7 @@ class Ledger:
         Raises:
             DatabaseUnavailable: nothing can be served without keys.
         """
-        after = 0
+        self.unreadable = after = 0
         while True:
             page = await self._database.read(keystates.page, self._vault, after)
             for start in range(0, len(page.keys), TURN_KEYS):
@@ -410,7 +410,7 @@ class LedgerWriter(Service):
                     count=self._ledger.unwritten,
                     reason=error.message,
                 )
-        except Exception:  # noqa: BLE001  a LoopingCall ends with its first unhandled error
+        except Exception:  # a LoopingCall ends with its first unhandled error
             if self._pace.due(self._clock.seconds()):
                 self.log.failure("Key states can't be written")
         else:

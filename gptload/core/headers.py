@@ -179,7 +179,9 @@ _VARIABLE = re.compile(r"\$\{([A-Z_]+)\}")
 
 
 def apply_rules(
-    request: OutgoingRequest, rules: Sequence[HeaderRule], variables: Mapping[str, Callable[[], str]]
+    request: OutgoingRequest,
+    rules: Sequence[HeaderRule],
+    variables: Mapping[str, Callable[[], str]],
 ) -> None:
     """Run a group's header rules, in their order.
 

@@ -55,7 +55,7 @@ def split_query(query: bytes) -> tuple[bytes, list[bytes]]:
                 credentials.append(unquote_to_bytes(value.replace(b"+", b" ")))
         else:
             kept.append(pair)
-    return (b"&".join(kept), credentials) if credentials or len(kept) else (b"", credentials)
+    return (b"&".join(kept), credentials) if credentials or kept else (b"", credentials)
 
 
 def join(upstream: Upstream, path: bytes, query: bytes) -> bytes:
@@ -90,7 +90,11 @@ def parse_upstream(url: str, weight: int) -> Upstream:
     scheme = parts.scheme.lower()
     try:
         port = parts.port if parts.port is not None else _DEFAULT_PORTS[scheme]
-        host = parts.hostname.encode("idna").decode("ascii") if not parts.hostname.isascii() else parts.hostname
+        host = (
+            parts.hostname.encode("idna").decode("ascii")
+            if not parts.hostname.isascii()
+            else parts.hostname
+        )
         if port == 0:
             raise ValueError("port 0")
     except ValueError as error:

@@ -197,7 +197,7 @@ class Peeker:
         text = ""
         if capture is not None:
             try:
-                text = msgspec.json.decode(b'"%b"' % capture, type=str)
+                text = msgspec.json.decode(b'"%b"' % bytes(capture), type=str)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 text = ""
         if self._is_key:

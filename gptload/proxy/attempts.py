@@ -40,9 +40,9 @@ class Attempt:
     """
 
     __slots__ = (
+        "_body",
         "_exchange",
         "_give_up",
-        "_body",
         "_path",
         "began",
         "choice",

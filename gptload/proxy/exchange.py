@@ -23,7 +23,7 @@ from gptload.core.outcome import BLAME, Outcome, Verdict
 from gptload.core.record import AttemptRecord
 from gptload.core.retry import Next, decide
 from gptload.core.vault import mask, redact
-from gptload.core.verdict import Answer, judge, message_of, plain_body
+from gptload.core.verdict import judge, message_of, plain_body
 from gptload.link.messages import KeyEvent, Seen
 from gptload.provider import IProvider
 from gptload.proxy import replies
@@ -209,9 +209,7 @@ class Exchange:
         answer = attempt.answer()
         choice = attempt.choice
         now = self.plane.seconds()
-        verdict = judge(
-            self.provider, answer, now, choice.destination.upstream.origin.host
-        )
+        verdict = judge(self.provider, answer, now, choice.destination.upstream.origin.host)
         self._last = attempt
         self._blame(attempt, verdict)
         following = self._choose_next(attempt, verdict.outcome, answer.status)

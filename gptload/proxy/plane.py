@@ -50,8 +50,10 @@ class Cors:
         lines = self.lines(origin)
         if len(lines) == 1:
             return lines
-        allowed = (asked or b"authorization, content-type") if "*" in self.headers else (
-            ", ".join(self.headers).encode("latin-1")
+        allowed = (
+            (asked or b"authorization, content-type")
+            if "*" in self.headers
+            else (", ".join(self.headers).encode("latin-1"))
         )
         return [
             *lines,

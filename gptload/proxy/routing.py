@@ -85,9 +85,7 @@ class Routing:
                 self._upstream_turns[group_id] = _turns(
                     (number, upstream.weight) for number, upstream in enumerate(group.upstreams)
                 )
-            if group.sub_groups is not None and (
-                old is None or old.sub_groups != group.sub_groups
-            ):
+            if group.sub_groups is not None and (old is None or old.sub_groups != group.sub_groups):
                 self._member_turns[group_id] = _turns(group.sub_groups)
         self.snapshot = snapshot
 
@@ -110,7 +108,7 @@ class Routing:
 
     def _forget(self, group_id: int) -> None:
         for table in (self._destinations, self._upstream_turns, self._member_turns, self._pools):
-            table.pop(group_id, None)  # type: ignore[attr-defined]
+            table.pop(group_id, None)
 
     def _ways(self, group: Group) -> tuple[Destination, ...]:
         return tuple(self._way(group, number) for number in range(len(group.upstreams)))

@@ -125,9 +125,7 @@ class _Call:
         self._acquire(fresh=False)
 
     def _acquire(self, *, fresh: bool) -> None:
-        self._give_up = self._pool.acquire(
-            self._route, self, self._connect_timeout_s, fresh=fresh
-        )
+        self._give_up = self._pool.acquire(self._route, self, self._connect_timeout_s, fresh=fresh)
 
     def connected(self, connection: UpstreamConnection) -> None:
         self._connection = connection

@@ -23,15 +23,20 @@ SIZE_LINE_LIMIT: Final = 4 * 1024
 TRAILER_LIMIT: Final = 16 * 1024
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
-# What a head may consist of. obs-text (0x80 and up) is allowed: people put UTF-8 there.
-_ALLOWED: Final = bytes((0x09, 0x0A, 0x0D, *range(0x20, 0x7F), *range(0x80, 0x100)))
-_TARGET_CHARACTERS: Final = bytes(range(0x21, 0x7F))
+# What a line may consist of. obs-text (0x80 and up) is allowed: people put UTF-8 there.
+_LINE_BYTES: Final = bytes((0x09, *range(0x20, 0x7F), *range(0x80, 0x100)))
+_HEAD_BYTES: Final = b"\r\n" + _LINE_BYTES
+_TARGET_BYTES: Final = bytes(range(0x21, 0x7F))
+_HOST_BYTES: Final = (
+    b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~%!$&'()*+,;=:[]"
+)
+_HEX_BYTES: Final = b"0123456789abcdefABCDEF"
 _METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
 _METHODS: Final = frozenset(b"GET POST PUT PATCH DELETE HEAD OPTIONS".split())
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)(/?.*)", re.IGNORECASE)
-_HOST: Final = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:\[\]]*")
 _VERSIONS: Final = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
-_HEX: Final = frozenset(b"0123456789abcdefABCDEF")
+_PLAIN_OPTIONS: Final = frozenset((b"", b"close", b"keep-alive"))
+_ANY_VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
 # More than any body has, and few enough digits that no reader of them overflows.
 _LENGTH_DIGITS: Final = 18
 _SIZE_DIGITS: Final = 15
@@ -131,36 +136,39 @@ def parse_request_head(head: bytes) -> RequestHead:
     method, target, version = parts
     minor = _VERSIONS.get(version)
     if minor is None:
-        if re.fullmatch(rb"HTTP/[0-9]\.[0-9]", version):
+        if _ANY_VERSION.fullmatch(version):
             raise CodecError(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
         raise CodecError(400, "the request line's version is malformed")
     if method not in _METHODS and _METHOD.fullmatch(method) is None:
-        raise CodecError(400, "the method is not a token")
+        raise CodecError(400, "the method is too long, or not a token")
     result = RequestHead(method, target, minor)
-    special = _read_fields(lines, result.fields)
+    connection: list[bytes] = []
     hosts = 0
-    for field in special:
-        lower = field[0].lower
+    for name, line in _read_fields(lines, result.fields):
+        lower = name.lower
+        value = line[len(lower) + 1 :].strip(b" \t")
         if lower == b"host":
             hosts += 1
-            result.host = value_of(field)
-            if _HOST.fullmatch(result.host) is None:
+            if value.translate(None, _HOST_BYTES):
                 raise CodecError(400, "the Host field is malformed")
-        elif lower == b"connection":
-            _apply_connection(result, field)
+            result.host = value
         elif lower == b"content-length":
             if result.content_length is not None:
                 raise CodecError(400, "more than one Content-Length")
-            result.content_length = _length(value_of(field))
+            result.content_length = _length(value)
+        elif lower == b"connection":
+            connection.append(value)
         elif lower == b"transfer-encoding":
-            _apply_coding(result, field)
-        elif value_of(field).lower() == b"100-continue":
+            _apply_coding(result, value)
+        elif value.lower() == b"100-continue":
             result.expects_continue = minor == 1
     if hosts != 1 and (minor or hosts):
         raise CodecError(400, "HTTP/1.1 needs exactly one Host field")
     if result.chunked and result.content_length is not None:
         raise CodecError(400, "both Content-Length and Transfer-Encoding")
-    if not target.startswith(b"/") or target.translate(None, _TARGET_CHARACTERS):
+    if connection:
+        _apply_connection(result, connection)
+    if not target.startswith(b"/") or target.translate(None, _TARGET_BYTES):
         result.target = _origin_form(method, target, result)
     return result
 
@@ -169,7 +177,8 @@ def parse_response_head(head: bytes) -> ResponseHead:
     """Read a response's head.
 
     Several Content-Length fields of one value count as one (RFC 9112 §6.3): real
-    servers send them, and nobody can read them in two ways.
+    servers send them, and nobody can read them in two ways. A list within one
+    field (`5, 5`) is refused.
 
     Args:
         head: everything before the first empty line, without it.
@@ -187,24 +196,27 @@ def parse_response_head(head: bytes) -> ResponseHead:
     if len(code) != 3 or not code.isdigit() or code < b"100":
         raise CodecError(502, "the status is not three digits")
     result = ResponseHead(int(code), reason, minor)
+    connection: list[bytes] = []
     for field in _read_fields(lines, result.fields):
         lower = field[0].lower
-        if lower == b"connection":
-            _apply_connection(result, field)
-        elif lower == b"content-length":
+        if lower == b"content-length":
             length = _length(value_of(field))
             if result.content_length not in (None, length):
                 raise CodecError(502, "Content-Length fields disagree")
             result.content_length = length
+        elif lower == b"connection":
+            connection.append(value_of(field))
         elif lower == b"transfer-encoding":
-            _apply_coding(result, field)
+            _apply_coding(result, value_of(field))
     if result.chunked and result.content_length is not None:
         raise CodecError(502, "both Content-Length and Transfer-Encoding")
+    if connection:
+        _apply_connection(result, connection)
     return result
 
 
 def _lines(head: bytes) -> list[bytes]:
-    if head.translate(None, _ALLOWED):
+    if head.translate(None, _HEAD_BYTES):
         raise CodecError(400, "a control character in the head")
     lines = head.split(b"\r\n")
     breaks = len(lines) - 1
@@ -218,53 +230,56 @@ def _lines(head: bytes) -> list[bytes]:
 def _read_fields(lines: list[bytes], fields: list[Field]) -> list[Field]:
     """Put the fields into `fields`; return those whose values matter here."""
     known = KNOWN.get
-    special: list[Field] = []
     append = fields.append
-    for index in range(1, len(lines)):
-        line = lines[index]
+    special: list[Field] = []
+    del lines[0]
+    for line in lines:
         text, colon, _ = line.partition(b":")
-        name = known(text) or _learn(text, colon)
+        name = known(text)
+        if name is None or not colon:
+            name = _learn(text, colon)
         field = (name, line)
         append(field)
         if name.special:
-            if not colon:
-                raise CodecError(400, "a field line without a colon")
             special.append(field)
-        elif not colon:
-            raise CodecError(400, "a field line without a colon")
     return special
 
 
 def _learn(text: bytes, colon: bytes) -> FieldName:
-    name = learn(text) if colon else None
+    if not colon:
+        raise CodecError(400, "a field line without a colon")
+    name = learn(text)
     if name is None:
         # A folded line begins with a blank, which no name does.
         raise CodecError(400, "a folded line, or a field name that is not a token")
     return name
 
 
-def _apply_connection(head: RequestHead | ResponseHead, field: Field) -> None:
-    for option in value_of(field).lower().split(b","):
-        option = option.strip(b" \t")
-        if option == b"close":
-            head.keep_alive = False
-        elif option == b"keep-alive":
-            if not head.minor:
-                head.keep_alive = True
-        elif option:
-            # RFC 9110 §7.6.1: what it names is for this hop only. Framing and the
-            # host are never that, whatever a message claims.
-            head.fields[:] = [
-                kept for kept in head.fields if kept[0].lower != option or kept[0].special
-            ]
+def _apply_connection(head: RequestHead | ResponseHead, values: list[bytes]) -> None:
+    text = b",".join(values).lower()
+    if text == b"keep-alive":  # what nearly everybody says
+        head.keep_alive = True
+        return
+    options = {option.strip(b" \t") for option in text.split(b",")}
+    if b"close" in options:
+        head.keep_alive = False
+    elif b"keep-alive" in options:
+        head.keep_alive = True
+    options -= _PLAIN_OPTIONS
+    if options:
+        # RFC 9110 §7.6.1: what it names is for this hop only. Framing and the
+        # host are never that, whatever a message claims.
+        head.fields = [
+            field for field in head.fields if field[0].special or field[0].lower not in options
+        ]
 
 
-def _apply_coding(head: RequestHead | ResponseHead, field: Field) -> None:
+def _apply_coding(head: RequestHead | ResponseHead, value: bytes) -> None:
     if head.chunked:
         raise CodecError(400, "more than one Transfer-Encoding")
     if not head.minor:
         raise CodecError(400, "Transfer-Encoding in HTTP/1.0")
-    if value_of(field).lower() != b"chunked":
+    if value.lower() != b"chunked":
         raise CodecError(501, "a transfer coding other than chunked")
     head.chunked = True
 
@@ -277,11 +292,13 @@ def _length(value: bytes) -> int:
 
 def _origin_form(method: bytes, target: bytes, head: RequestHead) -> bytes:
     """Targets of the other forms (RFC 9112 §3.2)."""
-    if target.translate(None, _TARGET_CHARACTERS):
+    if target.translate(None, _TARGET_BYTES):
         raise CodecError(400, "the target has a character that must be percent-encoded")
     if absolute := _ABSOLUTE.fullmatch(target):
-        head.host = absolute[1]  # §3.2.2: it takes the place of the Host field
-        path = absolute[2]
+        authority, path = absolute.groups()
+        if not authority or authority.translate(None, _HOST_BYTES):
+            raise CodecError(400, "the target's authority is malformed")
+        head.host = authority  # §3.2.2: it takes the place of the Host field
         return path if path.startswith(b"/") else b"/" + path
     if (method == b"OPTIONS" and target == b"*") or method == b"CONNECT":
         return target
@@ -304,89 +321,101 @@ class ChunkReader:
         rest: what came behind the end.
     """
 
-    __slots__ = ("_left", "_state", "_tail", "_trailer_bytes", "ended", "rest")
-
-    _SIZE, _DATA, _DATA_END, _TRAILER = range(4)
+    __slots__ = ("_in_trailers", "_left", "_tail", "_trailer_bytes", "ended", "rest")
 
     def __init__(self) -> None:
         self.ended = False
         self.rest = b""
-        self._state = self._SIZE
-        self._left = 0
-        self._tail = b""  # a line, or its CRLF, of which the end hasn't come yet
+        self._left = 0  # of a chunk, its CRLF included; 0 where a line is due
+        self._tail = b""  # a line, or a chunk's CRLF, of which the end hasn't come yet
+        self._in_trailers = False
         self._trailer_bytes = 0
 
     def feed(self, data: bytes) -> bytes:
         """The payload in the next bytes; empty when there is none yet.
 
         Raises:
-            CodecError: 400, the framing is broken.
+            CodecError: 400, the framing is broken; the reader is of no use any more.
         """
-        # Hot: once a segment. A whole chunk is one slice.
+        # Hot: once a segment. A whole chunk is two finds of its ends and one slice;
+        # benchmarks/codec.py prices it.
+        if self.ended:
+            self.rest += data
+            return b""
         if self._tail:
             data = self._tail + data
             self._tail = b""
         parts: list[bytes] = []
-        position, size = 0, len(data)
+        position, size, left = 0, len(data), self._left
         while position < size:
-            state = self._state
-            if state == self._DATA:
-                end = position + self._left
-                if end > size:
-                    parts.append(data[position:] if position else data)
-                    self._left = end - size
+            if left:
+                end = position + left - 2
+                if end + 2 > size:
+                    part = data[position:end]
+                    parts.append(part)
+                    left -= len(part)
+                    self._tail = data[end:]
+                    if self._tail not in (b"", b"\r"):
+                        raise CodecError(400, "a chunk is longer than its size says")
                     break
-                parts.append(data[position:end])
-                position = end
-                self._state = self._DATA_END
-            elif state == self._DATA_END:
-                mark = data[position : position + 2]
-                if mark == b"\r\n":
-                    position += 2
-                    self._state = self._SIZE
-                elif mark == b"\r":
-                    self._tail = mark
-                    break
-                else:
+                if data[end : end + 2] != b"\r\n":
                     raise CodecError(400, "a chunk is longer than its size says")
-            else:
-                end = data.find(b"\n", position)
-                if end < 0:
-                    self._tail = data[position:]
-                    self._check_line(self._tail)
-                    break
-                line = data[position : end + 1]
-                self._check_line(line)
-                if line[-2:] != b"\r\n":
-                    raise CodecError(400, "a bare LF in the chunk framing")
-                position = end + 1
-                if state == self._SIZE:
-                    self._left = _chunk_size(line[:-2])
-                    self._state = self._DATA if self._left else self._TRAILER
-                elif len(line) == 2:
-                    self.ended = True
-                    self.rest = data[position:]
-                    break
+                parts.append(data[position:end])
+                position = end + 2
+                left = 0
+                continue
+            end = data.find(b"\r\n", position)
+            if end < 0:
+                self._tail = data[position:]
+                self._check_beginning(self._tail)
+                break
+            line = data[position:end]
+            position = end + 2
+            if not self._in_trailers:
+                left = _chunk_size(line)
+                if left:
+                    left += 2
                 else:
-                    self._trailer_bytes += len(line)
+                    self._in_trailers = True
+            elif line:
+                self._skip_trailer(line)
+            else:
+                self.ended = True
+                self.rest = data[position:]
+                break
+        self._left = left
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _check_line(self, line: bytes) -> None:
-        if self._state == self._SIZE:
-            if len(line) > SIZE_LINE_LIMIT:
-                raise CodecError(400, "a chunk's size line is too long")
-        elif self._trailer_bytes + len(line) > TRAILER_LIMIT:
+    def _skip_trailer(self, line: bytes) -> None:
+        self._trailer_bytes += len(line) + 2
+        if self._trailer_bytes > TRAILER_LIMIT:
             raise CodecError(400, "the trailers are too long")
-        if b"\r" in line[:-2] or (line[-1:] != b"\n" and b"\r" in line[:-1]):
-            raise CodecError(400, "a bare CR in the chunk framing")
+        if line.translate(None, _LINE_BYTES):
+            raise CodecError(400, "a control character in a trailer")
+        text, colon, _ = line.partition(b":")
+        if text not in KNOWN or not colon:
+            _learn(text, colon)
+
+    def _check_beginning(self, line: bytes) -> None:
+        """What can't become a good line is refused now: its end may never come."""
+        limit = TRAILER_LIMIT - self._trailer_bytes if self._in_trailers else SIZE_LINE_LIMIT
+        if len(line) > limit + 1:  # its CR may be there already
+            raise CodecError(400, "a line of the chunk framing is too long")
+        if b"\n" in line or b"\r" in line[:-1]:
+            raise CodecError(400, "a bare CR or LF in the chunk framing")
 
 
 def _chunk_size(line: bytes) -> int:
-    digits, semicolon, extension = line.partition(b";")
-    if semicolon:
+    digits = line
+    if b";" in line:
+        digits, _, extension = line.partition(b";")
         digits = digits.rstrip(b" \t")  # RFC 9112 §7.1.1: bad whitespace, to be accepted
-        if extension.translate(None, _ALLOWED):
+        if extension.translate(None, _LINE_BYTES):
             raise CodecError(400, "a control character in a chunk extension")
-    if not digits or len(digits.lstrip(b"0")) > _SIZE_DIGITS or not _HEX.issuperset(digits):
+    if not digits or digits.translate(None, _HEX_BYTES):
         raise CodecError(400, "a chunk's size is not a hexadecimal number")
+    if len(line) > _SIZE_DIGITS and (
+        len(line) > SIZE_LINE_LIMIT or len(digits.lstrip(b"0")) > _SIZE_DIGITS
+    ):
+        raise CodecError(400, "a chunk's size line is too long, or its size too large")
     return int(digits, 16)

@@ -18,6 +18,9 @@ from urllib.parse import unquote, urlsplit
 
 from attrs import frozen
 from OpenSSL import SSL
+
+# Private, but the only way to trust the system's authorities and one file more.
+from twisted.internet._sslverify import IOpenSSLTrustRoot
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.error import (
@@ -27,13 +30,12 @@ from twisted.internet.error import (
     TimeoutError,
 )
 from twisted.internet.interfaces import (
-    IAddress,
     IProtocol,
     IProtocolFactory,
     IStreamClientEndpoint,
+    ITransport,
 )
 from twisted.internet.protocol import Factory
-from twisted.internet._sslverify import IOpenSSLTrustRoot
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
@@ -283,17 +285,18 @@ class _TunnelProtocol(ProtocolWrapper):
     """Speaks to the proxy until the way is open; then only passes bytes on."""
 
     factory: _TunnelFactory
+    transport: ITransport
 
     def connectionMade(self) -> None:
         # Not super(): that would tell the inner protocol that it is connected.
         self._dialogue = self.factory.make()
         self._open = False
         self._received = b""
-        self.transport.write(self._dialogue.hello())  # type: ignore[union-attr]
+        self.transport.write(self._dialogue.hello())
 
     def dataReceived(self, data: bytes) -> None:
         if self._open:
-            self.wrappedProtocol.dataReceived(data)  # type: ignore[union-attr]
+            self.wrappedProtocol.dataReceived(data)
             return
         self._received += data
         try:
@@ -302,20 +305,21 @@ class _TunnelProtocol(ProtocolWrapper):
             self._refuse(failure)
             return
         if reply:
-            self.transport.write(reply)  # type: ignore[union-attr]
+            self.transport.write(reply)
         if rest is None:
             if len(self._received) > _PROXY_HEAD_LIMIT:
                 self._refuse(UpstreamFailure(Trouble.OUTBOUND_PROXY, "its answer is too long"))
             return
-        self._received = b""
         if not self._dialogue.open:
+            self._received = rest
             return
+        self._received = b""
         self._open = True
-        self.wrappedProtocol.makeConnection(self)  # type: ignore[union-attr]
+        self.wrappedProtocol.makeConnection(self)  # type: ignore[arg-type]
         if not self.factory.result.called:
             self.factory.result.callback(self.wrappedProtocol)
         if rest:
-            self.wrappedProtocol.dataReceived(rest)  # type: ignore[union-attr]
+            self.wrappedProtocol.dataReceived(rest)
 
     def connectionLost(self, reason: Any = None) -> None:
         if self._open:
@@ -328,7 +332,7 @@ class _TunnelProtocol(ProtocolWrapper):
     def _refuse(self, failure: UpstreamFailure) -> None:
         if not self.factory.result.called:
             self.factory.result.errback(failure)
-        self.transport.abortConnection()  # type: ignore[union-attr]
+        self.transport.abortConnection()  # type: ignore[attr-defined]
 
 
 class _TunnelFactory(WrappingFactory):
@@ -344,10 +348,6 @@ class _TunnelFactory(WrappingFactory):
         super().__init__(wrapped)
         self.make = make
         self.result = result
-
-    def buildProtocol(self, addr: IAddress) -> Any:
-        protocol = super().buildProtocol(addr)
-        return protocol
 
 
 class _Connect:

@@ -174,7 +174,13 @@ class UpstreamConnection(TwistedProtocol):
         self.deadline = inf
 
     def begin(
-        self, request: bytes, sink: ResponseSink, *, is_head: bool, complete: bool, limits: IdleLimits
+        self,
+        request: bytes,
+        sink: ResponseSink,
+        *,
+        is_head: bool,
+        complete: bool,
+        limits: IdleLimits,
     ) -> None:
         """Send a request. Only on an idle connection; the pool sees to that.
 

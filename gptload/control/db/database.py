@@ -37,7 +37,6 @@ _SUPPORTED = (
     "sqlite:///absolute/path.db, sqlite://relative/path.db or file:path.db"
 )
 _PRAGMAS = (
-    f"busy_timeout={BUSY_MS}",
     "journal_mode=WAL",
     # With WAL a crash of the process loses nothing, and one of the machine no more
     # than the last moments; the journal has those.
@@ -81,11 +80,14 @@ def parse_dsn(dsn: str) -> URL:
     return URL.create("sqlite", database=os.path.abspath(path))
 
 
-def make_engine(url: URL) -> Engine:
+def make_engine(url: URL, busy_ms: int = BUSY_MS) -> Engine:
     """An engine whose every connection is set up for sharing.
 
     A file that doesn't exist yet is made, its folder too, for its owner alone: it
     will hold keys.
+
+    Args:
+        busy_ms: how long work waits for another process's lock before it fails.
 
     Raises:
         ValueError: the file can't be made or opened; the text names it.
@@ -98,7 +100,7 @@ def make_engine(url: URL) -> Engine:
         raise ValueError(f"DATABASE_DSN: can't open {path}: {error.strerror}") from None
     engine = create_engine(
         url,
-        connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False},
+        connect_args={"timeout": busy_ms / 1000, "check_same_thread": False},
         poolclass=QueuePool,
         pool_size=READERS + 2,  # the writer, and what is done before the reactor runs
         max_overflow=0,
@@ -109,7 +111,7 @@ def make_engine(url: URL) -> Engine:
     @event.listens_for(engine, "connect")
     def set_up(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # we begin by ourselves
-        for pragma in _PRAGMAS:
+        for pragma in (f"busy_timeout={busy_ms}", *_PRAGMAS):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")

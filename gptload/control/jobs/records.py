@@ -123,7 +123,7 @@ class Records(Service):
         except (DatabaseUnavailable, OSError) as error:
             if self._pace.due(self._clock.seconds()):
                 self.log.error("Request logs wait in the journal: {reason}", reason=str(error))
-        except Exception:  # noqa: BLE001  a LoopingCall ends with its first unhandled error
+        except Exception:  # a LoopingCall ends with its first unhandled error
             if self._pace.due(self._clock.seconds()):
                 self.log.failure("Request logs wait in the journal")
         else:

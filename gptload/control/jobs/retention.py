@@ -83,7 +83,7 @@ class Retention(Service):
             self.log.warn(
                 "Retention stopped early: {reason}; next try in an hour", reason=error.message
             )
-        except Exception:  # noqa: BLE001  a LoopingCall ends with its first unhandled error
+        except Exception:  # a LoopingCall ends with its first unhandled error
             self.log.failure("Retention failed; next try in an hour")
         else:
             if count:

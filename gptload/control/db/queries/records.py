@@ -51,7 +51,7 @@ def position(connection: Connection, segment: str) -> int:
 def positions(connection: Connection) -> dict[str, int]:
     """All that `position` knows."""
     rows = connection.execute(select(journal_positions.c.segment, journal_positions.c.offset))
-    return {segment: offset for segment, offset in rows}
+    return {row.segment: row.offset for row in rows}
 
 
 def forget(connection: Connection, segments: Iterable[str]) -> None:
@@ -159,7 +159,7 @@ def _insert(connection: Connection, rows: list[dict[str, Any]]) -> list[tuple[st
             connection.execute(insert(request_logs), rows)
     except OperationalError:
         raise  # the database's trouble, not a row's
-    except Exception:  # noqa: BLE001  one of many rows: a driver may raise anything over it
+    except Exception:  # one of many rows: a driver may raise anything over it
         return _insert_singly(connection, rows)
     return []
 
@@ -172,7 +172,7 @@ def _insert_singly(connection: Connection, rows: list[dict[str, Any]]) -> list[t
                 connection.execute(insert(request_logs), row)
         except OperationalError:
             raise
-        except Exception as error:  # noqa: BLE001  as above; one row must not hold up the others
+        except Exception as error:  # as above; one row must not hold up the others
             refused.append((str(row["id"]), type(error).__name__))
     return refused
 

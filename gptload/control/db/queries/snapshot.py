@@ -75,7 +75,7 @@ def read(connection: Connection) -> Stored:
     ):
         members.setdefault(group_id, []).append((sub_group_id, weight))
     return Stored(
-        {key: value for key, value in settings},
+        {row.setting_key: row.setting_value for row in settings},
         tuple(GroupRow(*row) for row in rows),
         {group_id: tuple(listed) for group_id, listed in members.items()},
     )
