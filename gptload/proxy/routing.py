@@ -107,7 +107,8 @@ class Routing:
                 self._pools.pop(group_id, None)
 
     def _forget(self, group_id: int) -> None:
-        for table in (self._destinations, self._upstream_turns, self._member_turns, self._pools):
+        # Not its keys: a group that can't be used for a while comes back with them.
+        for table in (self._destinations, self._upstream_turns, self._member_turns):
             table.pop(group_id, None)
 
     def _ways(self, group: Group) -> tuple[Destination, ...]:

@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from gptload.wire import codec
 from gptload.wire.codec import ChunkReader, CodecError, RequestHead
+from gptload.wire.socketoptions import send_at_once
 from gptload.wire.sweep import Sweep
 
 AHEAD_BYTES: Final = 64 * 1024
@@ -142,6 +143,7 @@ class ServerConnection(TwistedProtocol):
 
     def connectionMade(self) -> None:
         self.peer = getattr(self.transport.getPeer(), "host", "")
+        send_at_once(self.transport)
         self.transport.registerProducer(self, True)  # type: ignore[attr-defined]
         self._connections.add(self)
         self.deadline = self._sweep.now + self._timeouts.idle
@@ -472,7 +474,7 @@ class ServerConnection(TwistedProtocol):
         self.transport.pauseProducing()  # type: ignore[attr-defined]
 
     def _resume_transport(self) -> None:
-        if not self._lost and not self._reading_paused:
+        if not (self._lost or self._closing or self._reading_paused):
             self.transport.resumeProducing()  # type: ignore[attr-defined]
 
 

@@ -22,6 +22,7 @@ from gptload.core.headers import OutgoingRequest
 from gptload.core.snapshot import Upstream
 from gptload.wire import codec
 from gptload.wire.codec import ChunkReader, CodecError, ResponseHead
+from gptload.wire.socketoptions import send_at_once
 
 _ENDLESS: Final = -1  # a body that ends when the connection does
 
@@ -229,6 +230,7 @@ class UpstreamConnection(TwistedProtocol):
     # The transport's side.
 
     def connectionMade(self) -> None:
+        send_at_once(self.transport)
         self.transport.registerProducer(self, True)  # type: ignore[attr-defined]
         if not self._secure:
             self.handshakeCompleted()

@@ -1,0 +1,1 @@
+"""Fakes that behave like the parts they stand for."""
