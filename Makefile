@@ -1,74 +1,111 @@
-# Two commands matter: `make run` and `make test`. Each works alone on a fresh machine
-# with Python 3.11 or newer.
+# `make help` lists what there is. Each target works alone, and does nothing twice.
 
 VENV   := .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
-SOURCES := gptload providers twisted migrations tests benchmarks
-
-# google-generativeai needs another protobuf than the rest, so it has its own home.
-GENERATIVEAI := .venv-generativeai
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# google-generativeai wants grpcio and an old protobuf: it gets an environment of its own.
+OLD_SDK := .venv-generativeai
+# The Python peer of the benchmarks, with its hundred dependencies.
+PEER    := .venv-litellm
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run install test check format bench docs clean
+.PHONY: help install run test check format docs bench bench-tools sdk-generativeai clean
 
 help: ## what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
+	@echo 'PYTHON=python3.13 chooses another Python for a new $(VENV); ARGS="tests/core -k pool" some tests.'
+
+$(VENV)/.venv-ok:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo 'gptload needs Python 3.11 or newer: make PYTHON=python3.12 …'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	        echo 'Installing python3-venv'; \
+	        apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	            apt-get install -y -qq --no-install-recommends python3-venv >/dev/null; \
+	    else \
+	        echo '$(PYTHON) cannot make environments: apt-get install python3-venv'; exit 1; \
+	    fi; }
+	@echo 'Making $(VENV)'
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# The .pth: an editable install alone hides twisted/plugins from twistd, which looks for
+# folders on the path. `twistd --help` writes the plugin cache while we may.
+$(VENV)/.install-ok: $(VENV)/.venv-ok setup.cfg pyproject.toml
+	@echo 'Installing gptload'
+	@$(PIP) --editable .
+	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "gptload-checkout.pth").write_text("$(CURDIR)\n")'
+	@$(BIN)/twistd --help >/dev/null
+	@touch $@
+
+install: $(VENV)/.install-ok ## make .venv with gptload in it, editable
 
 run: install ## serve on http://localhost:3001 (PORT and the rest: .env.example)
 	@exec $(BIN)/twistd -n --pidfile= gptload
 
-install: $(VENV)/.install-ok ## make .venv with gptload in it
+# The official SDKs at their newest: that is what people point at us.
+$(VENV)/.test-ok: $(VENV)/.install-ok
+	@echo 'Installing what the tests need'
+	@$(PIP) --upgrade openai anthropic google-genai --editable '.[test]'
+	@touch $@
 
-test: $(VENV)/.test-ok $(GENERATIVEAI)/.ok ## install what the tests need and run them all
-	@$(BIN)/python -m pytest
+$(OLD_SDK)/.ok: $(VENV)/.venv-ok
+	@echo 'Installing google-generativeai in $(OLD_SDK)'
+	@$(PYTHON) -m venv $(OLD_SDK)
+	@$(OLD_SDK)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade google-generativeai
+	@touch $@
 
-check: $(VENV)/.test-ok $(VENV)/.check-ok ## format, lint, types, and who may import whom
-	@$(BIN)/ruff format --check $(SOURCES)
-	@$(BIN)/ruff check $(SOURCES)
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+sdk-generativeai: $(OLD_SDK)/.ok ## google-generativeai in an environment of its own
+
+test: $(VENV)/.test-ok $(OLD_SDK)/.ok ## install what the tests need, and run them all
+	@$(BIN)/python -m pytest $(ARGS)
+
+# The link lets mypy see providers/ under the name that it is installed as.
+$(VENV)/.check-ok: $(VENV)/.test-ok
+	@echo 'Installing what the checks need'
+	@$(PIP) --editable '.[check]'
+	@mkdir -p $(VENV)/typing
+	@ln -sfn ../../providers $(VENV)/typing/gptload_providers
+	@touch $@
+
+check: $(VENV)/.check-ok ## form, lint, types, and who may import whom
+	@$(BIN)/ruff format --check --quiet . || { echo 'To put it right: make format'; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy -p gptload -p gptload_providers
+	@$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
 
 format: $(VENV)/.check-ok ## put the code into its form
-	@$(BIN)/ruff format $(SOURCES)
-	@$(BIN)/ruff check --fix $(SOURCES)
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
 
-bench: $(VENV)/.test-ok ## measure against nginx, Caddy and others; writes benchmarks/RESULTS.md
-	@$(BIN)/python -m benchmarks
+docs: $(VENV)/.install-ok ## write docs/settings.md anew
+	@$(BIN)/python docs/generate.py
 
-docs: install ## write the generated pages anew
-	@$(BIN)/python -m docs.generate
+bench-tools: ## nginx, Caddy and wrk, for the benchmarks
+	@missing=; for tool in nginx caddy wrk; do \
+	    PATH="$$PATH:/usr/sbin" command -v $$tool >/dev/null || missing="$$missing $$tool"; \
+	done; \
+	[ -z "$$missing" ] || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "Installing$$missing"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	        apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	else \
+	    echo "The benchmarks need: apt-get install$$missing"; exit 1; \
+	fi
 
-clean: ## remove what was made; data/ stays
-	rm -rf $(VENV) $(GENERATIVEAI) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-
-$(VENV)/.venv-ok:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "gptload needs Python 3.11 or newer: make PYTHON=python3.12"; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) can't make a virtual environment: apt-get install python3-venv"; exit 1; }
-	@$(PYTHON) -m venv $(VENV)
+$(PEER)/.ok: $(VENV)/.venv-ok
+	@echo 'Installing LiteLLM in $(PEER)'
+	@$(PYTHON) -m venv $(PEER)
+	@$(PEER)/bin/python -m pip install --quiet --disable-pip-version-check 'litellm[proxy]'
 	@touch $@
 
-# The .pth line is what lets twistd find the plugin of a checkout: an editable install
-# alone doesn't. Starting twistd once writes its plugin cache.
-$(VENV)/.install-ok: $(VENV)/.venv-ok setup.cfg pyproject.toml
-	@echo "Installing gptload into $(VENV) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
-	@$(BIN)/python -c 'import sysconfig, pathlib; pathlib.Path(sysconfig.get_path("purelib"), "gptload-checkout.pth").write_text("$(CURDIR)\n")'
-	@$(BIN)/twistd --help >/dev/null
-	@touch $@
+bench: $(VENV)/.install-ok bench-tools $(PEER)/.ok ## measure; writes benchmarks/RESULTS.md
+	@$(BIN)/python -m benchmarks $(ARGS)
 
-$(VENV)/.test-ok: $(VENV)/.install-ok
-	@echo "Installing what the tests need …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
-	@touch $@
-
-$(VENV)/.check-ok: $(VENV)/.install-ok
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[check]'
-	@touch $@
-
-$(GENERATIVEAI)/.ok: $(VENV)/.venv-ok
-	@echo "Installing google-generativeai into $(GENERATIVEAI) …"
-	@$(PYTHON) -m venv $(GENERATIVEAI)
-	@$(GENERATIVEAI)/bin/python -m pip install --quiet --disable-pip-version-check 'google-generativeai>=0.8'
-	@touch $@
+clean: ## remove what these made; data/ stays
+	rm -rf $(VENV) $(OLD_SDK) $(PEER) build dist *.egg-info twisted/plugins/dropin.cache
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -234,7 +234,6 @@ class Node(Service):
             AdminParts(
                 reactor=self._reactor,
                 auth_key=config.auth_key,
-                encrypts=bool(config.encryption_key),
                 encryption_key=config.encryption_key,
                 version=__version__,
                 database=self._database,
@@ -245,6 +244,7 @@ class Node(Service):
                 providers=self._providers,
                 client=Client(self._connections, self._sweep),
                 proxy_for=config.outbound_proxies.for_url,
+                ticks=time.monotonic,
             )
         )
         self._ports.append(self._reactor.listenUNIX(path, site, mode=0o600))

@@ -46,11 +46,11 @@ class LineFile(Protocol):
 
 def text_line(event: LogEvent) -> str:
     """`2026-01-02 03:04:05 [info] words`, in the zone of `TZ`; a traceback follows."""
-    when = datetime.fromtimestamp(event.get("log_time", 0.0)).strftime("%Y-%m-%d %H:%M:%S")
+    moment = datetime.fromtimestamp(event.get("log_time", 0.0), UTC).astimezone()
     # A message may quote what a client sent; a line break in it must not look like a
     # line of ours.
     words = "\\n".join(_words(event).splitlines())
-    line = f"{when} [{_level(event)}] {words}"
+    line = f"{moment:%Y-%m-%d %H:%M:%S} [{_level(event)}] {words}"
     trace = _trace(event)
     return scrub(f"{line}\n{trace}" if trace else line) + "\n"
 

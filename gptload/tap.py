@@ -73,7 +73,7 @@ class Options(usage.Options):
 
     def opt_version(self) -> NoReturn:
         """Show the version and exit."""
-        print(f"gptload {__version__}")
+        sys.stdout.write(f"gptload {__version__}\n")
         sys.exit(0)
 
     def postOptions(self) -> None:

@@ -18,7 +18,8 @@ from typing import Any
 import hypothesis
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from zope.interface import provider
 
 pytest_plugins = ["tests.parts.fixtures"]
 
@@ -84,6 +85,7 @@ def clean_reactor() -> Iterator[None]:
     before = set(reactor.getDelayedCalls())
     failures: list[Any] = []
 
+    @provider(ILogObserver)
     def observe(event: LogEvent) -> None:
         if "log_failure" in event:
             failures.append(event["log_failure"])

@@ -24,7 +24,7 @@ def digest(credential: bytes) -> bytes:
     return hashlib.sha256(credential).digest()
 
 
-@frozen
+@frozen(cache_hash=True)  # looked up by it for every attempt
 class Origin:
     """Where a connection leads. Connections to one origin may be shared.
 

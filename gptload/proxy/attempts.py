@@ -15,7 +15,6 @@ from gptload.core.verdict import Answer
 from gptload.proxy.routing import Choice
 from gptload.wire.codec import LAST_CHUNK, ResponseHead, chunk
 from gptload.wire.upstream import (
-    IdleLimits,
     UpstreamConnection,
     UpstreamFailure,
     request_bytes,
@@ -119,7 +118,6 @@ class Attempt:
         exchange = self._exchange
         client = exchange.request
         destination = self.choice.destination
-        settings = self.choice.group.settings
         complete, body = True, self._body
         length: int | None = len(body)
         if not client.kept:
@@ -136,7 +134,7 @@ class Attempt:
             destination.upstream,
             framing,
             body,
-            absolute=destination.route.absolute,
+            absolute=destination.absolute,
             proxy_credentials=destination.proxy_credentials,
         )
         if complete:
@@ -146,11 +144,7 @@ class Attempt:
             self,
             is_head=client.head.method == b"HEAD",
             complete=complete,
-            limits=IdleLimits(
-                settings.idle_conn_timeout,
-                settings.max_idle_conns_per_host,
-                settings.max_idle_conns,
-            ),
+            limits=destination.limits,
         )
         if not complete:
             exchange.downstream.resume_reading()

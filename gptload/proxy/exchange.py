@@ -448,15 +448,15 @@ class Exchange:
         head = request.head
         entry = group = request.entry
         now = plane.ticks()
+        shown_path = request.path.decode("latin-1")
         began, first_byte, key_id, upstream = self._began, None, 0, ""
         if attempt is not None:
             choice = attempt.choice
             group, key_id = choice.group, choice.key.id
             began, first_byte = attempt.began, attempt.first_byte
-            upstream = choice.destination.upstream.url.partition("?")[0].rstrip("/")
-            upstream = (upstream + request.path.decode("latin-1"))[:500]
+            upstream = (choice.destination.shown + shown_path)[:500]
         query = request.query.decode("latin-1")
-        path = f"/proxy/{entry.name}{request.path.decode('latin-1')}"
+        path = f"/proxy/{entry.name}{shown_path}"
         agent = first(head.fields, b"user-agent")
         plane.record(
             AttemptRecord(

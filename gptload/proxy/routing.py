@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
 
-from attrs import frozen
+from attrs import define, frozen
 
 from gptload.core.balance import Rotation
 from gptload.core.keypool import KeyPool, PoolKey
@@ -21,6 +21,7 @@ from gptload.link.messages import (
     KeyStateChanged,
 )
 from gptload.wire.connect import Route, proxy_authorization
+from gptload.wire.upstream import IdleLimits
 
 
 @frozen
@@ -29,16 +30,22 @@ class Destination:
 
     Attributes:
         number: its place in the group's list.
-        proxy_credentials: what each request must carry for a plain HTTP proxy.
+        absolute: requests must name their origin, and carry `proxy_credentials`: the
+            way leads through a plain HTTP proxy.
+        limits: for the idle life of connections.
+        shown: the base URL without its query, for records.
     """
 
     number: int
     upstream: Upstream
     route: Route
+    absolute: bool
     proxy_credentials: bytes
+    limits: IdleLimits
+    shown: str
 
 
-@frozen
+@define  # Hot: a frozen one costs twice as much to make, and nobody changes it anyway
 class Choice:
     """Who serves an attempt."""
 
@@ -77,11 +84,9 @@ class Routing:
             self._forget(gone)
         for group_id, group in snapshot.by_id.items():
             old = before.get(group_id)
-            if old is None or (old.upstreams, old.settings.proxy_url) != (
-                group.upstreams,
-                group.settings.proxy_url,
-            ):
+            if old is None or old.upstreams != group.upstreams or old.settings != group.settings:
                 self._destinations[group_id] = self._ways(group)
+            if old is None or old.upstreams != group.upstreams:
                 self._upstream_turns[group_id] = _turns(
                     (number, upstream.weight) for number, upstream in enumerate(group.upstreams)
                 )
@@ -119,8 +124,19 @@ class Routing:
         origin = upstream.origin
         proxy = group.settings.proxy_url or self._proxy_for(origin.scheme, origin.host, origin.port)
         route = Route(origin, proxy)
+        settings = group.settings
         return Destination(
-            number, upstream, route, proxy_authorization(proxy) if route.absolute else b""
+            number,
+            upstream,
+            route,
+            route.absolute,
+            proxy_authorization(proxy) if route.absolute else b"",
+            IdleLimits(
+                settings.idle_conn_timeout,
+                settings.max_idle_conns_per_host,
+                settings.max_idle_conns,
+            ),
+            upstream.url.partition("?")[0].rstrip("/"),
         )
 
     # What a request asks.

@@ -58,7 +58,7 @@ _SOCKS_ERRORS: Final = {
 }
 
 
-@frozen
+@frozen(cache_hash=True)  # looked up by it for every attempt
 class Route:
     """Where a connection leads, and through what. Connections of one route are alike.
 

@@ -1,0 +1,283 @@
+"""The control plane's site: who may come in, which subject answers, how errors look.
+
+It listens on a private socket behind the front, which alone can reach it and adds the
+client's address. Everything that all routes share is done here, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from attrs import field, frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+from twisted.web.http import Request as HTTPRequest
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+
+from gptload.control.admin.access import Access, client_address, credentials
+from gptload.control.admin.dashboard import DashboardRoutes, Secrets
+from gptload.control.admin.groups import GroupRoutes
+from gptload.control.admin.keys import KeyRoutes
+from gptload.control.admin.logs import LogRoutes
+from gptload.control.admin.pages import PublicRoutes
+from gptload.control.admin.replies import SECURITY_FIELDS, plain, refusal
+from gptload.control.admin.requests import body
+from gptload.control.admin.routing import failed, make_routes, not_found
+from gptload.control.admin.schemas import Login
+from gptload.control.admin.settings import SettingRoutes
+from gptload.control.db.database import Database
+from gptload.control.groups import GroupCommands
+from gptload.control.jobs.records import Records
+from gptload.control.keys import KeyCommands
+from gptload.control.ledger import Ledger
+from gptload.control.probes import Probes, Send
+from gptload.control.snapshots import Snapshots
+from gptload.core.errors import (
+    BadRequest,
+    BodyTooLarge,
+    GptloadError,
+    InvalidJson,
+    NotFound,
+)
+from gptload.core.vault import Vault
+from gptload.provider import Providers
+
+BODY_LIMIT: Final = 64 * 1024 * 1024
+
+
+class Client(Protocol):
+    """How a probe goes out: `gptload.wire.client.Client`."""
+
+    @property
+    def request(self) -> Send: ...
+
+
+@frozen
+class AdminParts:
+    """All that the admin API works with, finished.
+
+    Attributes:
+        reactor: provides IReactorTime.
+        proxy_for: outbound proxy from the environment for (scheme, host, port).
+        ticks: monotonic seconds.
+    """
+
+    reactor: Any
+    auth_key: str = field(repr=False)
+    encryption_key: str = field(repr=False)
+    version: str
+    database: Database
+    vault: Vault
+    ledger: Ledger
+    snapshots: Snapshots
+    records: Records
+    providers: Providers
+    client: Client
+    proxy_for: Callable[[str, str, int], str]
+    ticks: Callable[[], float]
+
+
+def make_site(parts: AdminParts) -> Site:
+    """The site, ready to be listened with."""
+    clock, database, vault = parts.reactor, parts.database, parts.vault
+    ledger, snapshots, drain = parts.ledger, parts.snapshots, parts.records.drain
+    seconds, ticks = clock.seconds, parts.ticks
+    groups = GroupCommands(clock, database, ledger, snapshots, parts.providers, drain)
+    keys = KeyCommands(clock, database, vault, ledger, drain)
+    probes = Probes(
+        seconds,
+        database,
+        vault,
+        ledger,
+        snapshots,
+        parts.providers.by_name,
+        parts.client.request,
+        parts.proxy_for,
+        f"gptload/{parts.version}",
+    )
+    access = Access(clock, parts.auth_key)
+    secrets = Secrets(parts.auth_key, parts.encryption_key)
+    group_routes = GroupRoutes(groups, snapshots, parts.providers).routes
+    by_subject = {
+        "auth": LoginRoutes(access).routes,
+        "channel-types": group_routes,
+        "groups": group_routes,
+        "keys": KeyRoutes(keys, probes, seconds, ticks).routes,
+        "logs": LogRoutes(clock, database, vault, drain).routes,
+        "dashboard": DashboardRoutes(clock, database, ledger, snapshots, drain, secrets).routes,
+        "settings": SettingRoutes(seconds, database, snapshots).routes,
+    }
+    public = PublicRoutes(snapshots, seconds, ticks, parts.version).routes
+    root = _Root(
+        access,
+        public.resource(),
+        {subject: routes.resource() for subject, routes in by_subject.items()},
+    )
+    return AdminSite(
+        root,
+        requestFactory=AdminRequest,
+        parsePOSTFormSubmission=False,  # JSON is JSON, whatever its Content-Type says
+        timeout=None,  # the front closes what is idle
+        reactor=parts.reactor,
+    )
+
+
+class LoginRoutes:
+    """`/api/auth`: says whether a key is right; there is nothing to be logged in to."""
+
+    routes = make_routes()
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    @routes.route("/api/auth/login", methods=["POST"])
+    async def login(self, request: IRequest) -> bytes:
+        try:
+            key = body(request, Login).auth_key
+            if not key:
+                raise BadRequest("auth_key is required")
+            await self._access.admit(client_address(request), [key.encode()])
+        except (BadRequest, InvalidJson) as error:
+            hint = error.message
+            bad = BadRequest("Invalid request format", hint=hint)
+            return refusal(request, bad, success=False)
+        except GptloadError as error:
+            return refusal(request, error, success=False)
+        return plain(request, {"success": True, "message": "Authentication successful"})
+
+
+class AdminSite(Site):
+    """Says nothing of a request but its path: a query may hold a key."""
+
+    logger = Logger()
+
+    def log(self, request: HTTPRequest) -> None:
+        """One line for each request that was refused or that may have changed something."""
+        level = LogLevel.info
+        if request.code >= 500:
+            level = LogLevel.error
+        elif request.code >= 400:
+            level = LogLevel.warn
+        elif request.method in (b"GET", b"HEAD"):
+            level = LogLevel.debug  # dashboards ask every few seconds
+        self.logger.emit(
+            level,
+            "{method} {path} from {client}: {status}",
+            method=request.method.decode("latin-1")[:20],
+            path=request.uri.partition(b"?")[0].decode("latin-1")[:200],
+            client=client_address(request),  # type: ignore[arg-type]
+            status=request.code,
+        )
+
+
+class _Root(Resource):
+    """Checks the key, then lets the subject's routes answer."""
+
+    isLeaf = True
+
+    def __init__(self, access: Access, public: IResource, by_subject: dict[str, IResource]) -> None:
+        super().__init__()
+        self._access = access
+        self._public = public
+        self._by_subject = by_subject
+
+    def render(self, request: Request) -> int:
+        """Answer in time; twisted.web calls this for every request."""
+        request.responseHeaders.removeHeader(b"Server")
+        path = request.postpath or [b""]
+        while len(path) > 1 and not path[-1]:
+            path.pop()  # with a slash at its end a path means the same
+        work = Deferred.fromCoroutine(self._render(request))
+        gone = request.notifyFinish()
+        gone.addErrback(lambda _: work.cancel())
+        work.addErrback(self._failed, request)
+        return NOT_DONE_YET
+
+    async def _render(self, request: Request) -> None:
+        try:
+            resource = await self._resource(request)
+        except GptloadError as error:
+            more = {"error": "Not Found"} if isinstance(error, NotFound) else {}
+            request.write(refusal(request, error, **more))
+            request.finish()
+        else:
+            request.render(resource)
+
+    async def _resource(self, request: Request) -> IResource:
+        try:
+            first, *rest = [part.decode("utf-8") for part in request.postpath or []]
+        except UnicodeDecodeError:
+            raise not_found() from None
+        if first != "api":
+            return self._public
+        subject = rest[0] if rest else ""
+        if subject != "auth":
+            await self._access.admit(client_address(request), credentials(request))
+        if subject not in self._by_subject:
+            raise not_found()
+        return self._by_subject[subject]
+
+    def _failed(self, failure: Failure, request: Request) -> None:
+        if failure.check(CancelledError):
+            return  # the client has gone
+        request.write(failed(request, failure))
+        request.finish()
+
+
+class _Sink:
+    """Takes a body and keeps none of it."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def seek(self, offset: int, whence: int = 0) -> None: ...
+
+    def tell(self) -> int:
+        return 0
+
+    def read(self, size: int = -1) -> bytes:
+        return b""
+
+    def close(self) -> None: ...
+
+
+class AdminRequest(Request):
+    """A request whose body has an end."""
+
+    body_limit = BODY_LIMIT
+    is_too_large = False
+    content: Any
+
+    def gotLength(self, length: int | None) -> None:
+        """Make room for the body, unless it is too large."""
+        if length is not None and length > self.body_limit:
+            self.is_too_large, self.content = True, _Sink()
+        else:
+            super().gotLength(length)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Keep a part of the body, up to the limit."""
+        if not self.is_too_large and self.content.tell() + len(data) > self.body_limit:
+            self.content.close()
+            self.is_too_large, self.content = True, _Sink()
+        self.content.write(data)
+
+    def process(self) -> None:
+        """The request is whole: answer it."""
+        for name, value in SECURITY_FIELDS:
+            self.setHeader(name, value)
+        if not self.is_too_large:
+            super().process()
+            return
+        self.setHeader(b"Connection", b"close")
+        limit = self.body_limit // 1024 // 1024
+        error = BodyTooLarge(f"The body has more than {limit} MiB", hint="Send it in parts.")
+        self.write(refusal(self, error))
+        self.finish()
+
+    def getRequestHostname(self) -> bytes:
+        """No route depends on the host, and Klein stumbles over odd ones."""
+        return b"localhost"

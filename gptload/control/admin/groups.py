@@ -1,0 +1,162 @@
+"""`/api/groups` and `/api/channel-types`: what a person does to groups."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from twisted.web.iweb import IRequest
+
+from gptload.control.admin import schemas
+from gptload.control.admin.replies import reply
+from gptload.control.admin.requests import body, identifier
+from gptload.control.admin.routing import make_routes
+from gptload.control.db.queries.groups import Group
+from gptload.control.db.queries.statistics import Requests
+from gptload.control.groups import GroupCommands
+from gptload.control.snapshots import Snapshots
+from gptload.core.settings import BY_KEY, SETTINGS
+from gptload.provider import Providers
+
+_BAD_ID: Final = "Invalid group ID format"
+# The reference's order, then what it doesn't have.
+_OPTIONS: Final = (
+    "request_timeout",
+    "idle_conn_timeout",
+    "connect_timeout",
+    "max_idle_conns",
+    "max_idle_conns_per_host",
+    "response_header_timeout",
+    "proxy_url",
+    "max_retries",
+    "blacklist_threshold",
+    "failover_status_codes",
+    "key_validation_interval_minutes",
+    "key_validation_concurrency",
+    "key_validation_timeout_seconds",
+    "enable_request_body_logging",
+)
+_OWN_OPTIONS: Final = [
+    setting.key for setting in SETTINGS if setting.group_overridable and setting.key not in _OPTIONS
+]
+
+
+class GroupRoutes:
+    """Holds no state of its own."""
+
+    routes = make_routes()
+
+    def __init__(self, groups: GroupCommands, snapshots: Snapshots, providers: Providers) -> None:
+        self._groups = groups
+        self._snapshots = snapshots
+        self._providers = providers
+
+    def _shown(self, group: Group) -> dict[str, Any]:
+        return schemas.group_json(group, self._app_url(), self._problem(group))
+
+    def _app_url(self) -> str:
+        return self._snapshots.settings.app_url
+
+    def _problem(self, group: Group) -> str:
+        return self._snapshots.unusable.get(group["id"], "")
+
+    @routes.route("/api/channel-types", methods=["GET"])
+    async def channel_types(self, request: IRequest) -> bytes:
+        return reply(request, self._providers.names())
+
+    @routes.route("/api/groups", methods=["GET"])
+    async def listed(self, request: IRequest) -> bytes:
+        return reply(request, [self._shown(group) for group in await self._groups.all()])
+
+    @routes.route("/api/groups", methods=["POST"])
+    async def create(self, request: IRequest) -> bytes:
+        given = body(request, schemas.GroupBody)
+        return reply(request, self._shown(await self._groups.create(given.model_dump())))
+
+    @routes.route("/api/groups/<group_id>", methods=["PUT"])
+    async def change(self, request: IRequest, group_id: str) -> bytes:
+        number = identifier(group_id, _BAD_ID)
+        given = body(request, schemas.GroupBody)
+        return reply(request, self._shown(await self._groups.change(number, given.model_dump())))
+
+    @routes.route("/api/groups/<group_id>", methods=["DELETE"])
+    async def remove(self, request: IRequest, group_id: str) -> bytes:
+        await self._groups.remove(identifier(group_id, _BAD_ID))
+        return reply(request, message="Group and related keys deleted successfully")
+
+    @routes.route("/api/groups/reorder", methods=["PUT"])
+    async def reorder(self, request: IRequest) -> bytes:
+        order = body(request, schemas.Order)
+        await self._groups.reorder([(item.id, item.sort) for item in order.items])
+        return reply(request, message="Group order saved")
+
+    @routes.route("/api/groups/list", methods=["GET"])
+    async def names(self, request: IRequest) -> bytes:
+        wanted = ("id", "name", "display_name")
+        groups = await self._groups.all()
+        return reply(request, [{key: group[key] for key in wanted} for group in groups])
+
+    @routes.route("/api/groups/config-options", methods=["GET"])
+    async def config_options(self, request: IRequest) -> bytes:
+        settings = [BY_KEY[key] for key in (*_OPTIONS, *_OWN_OPTIONS)]
+        options = [
+            {
+                "key": setting.key,
+                "name": setting.name,
+                "description": setting.description,
+                "default_value": self._snapshots.system.get(setting.key, setting.default),
+            }
+            for setting in settings
+        ]
+        return reply(request, options)
+
+    @routes.route("/api/groups/<group_id>/stats", methods=["GET"])
+    async def statistics(self, request: IRequest, group_id: str) -> bytes:
+        found = await self._groups.statistics(identifier(group_id, _BAD_ID))
+        day, week, month = (_window(window) for window in found.requests)
+        keys = {
+            "total_keys": found.keys.total,
+            "active_keys": found.keys.active,
+            "invalid_keys": found.keys.invalid,
+        }
+        data = {"key_stats": keys, "stats_24_hour": day, "stats_7_day": week, "stats_30_day": month}
+        return reply(request, data)
+
+    @routes.route("/api/groups/<group_id>/sub-groups", methods=["GET"])
+    async def members(self, request: IRequest, group_id: str) -> bytes:
+        found = await self._groups.members(identifier(group_id, _BAD_ID))
+        url = self._app_url()
+        shown = [schemas.member_json(member, url, self._problem(member.group)) for member in found]
+        return reply(request, shown)
+
+    @routes.route("/api/groups/<group_id>/sub-groups", methods=["POST"])
+    async def add_members(self, request: IRequest, group_id: str) -> bytes:
+        number = identifier(group_id, _BAD_ID)
+        given = body(request, schemas.NewMembers).sub_groups
+        await self._groups.add_members(number, [(item.group_id, item.weight) for item in given])
+        return reply(request, message="Sub groups added successfully")
+
+    @routes.route("/api/groups/<group_id>/sub-groups/<sub_group_id>/weight", methods=["PUT"])
+    async def weigh_member(self, request: IRequest, group_id: str, sub_group_id: str) -> bytes:
+        number, member = identifier(group_id, _BAD_ID), identifier(sub_group_id, _BAD_ID)
+        weight = body(request, schemas.MemberWeight).weight
+        await self._groups.weigh_member(number, member, weight)
+        return reply(request, message="Sub group weight updated successfully")
+
+    @routes.route("/api/groups/<group_id>/sub-groups/<sub_group_id>", methods=["DELETE"])
+    async def remove_member(self, request: IRequest, group_id: str, sub_group_id: str) -> bytes:
+        number, member = identifier(group_id, _BAD_ID), identifier(sub_group_id, _BAD_ID)
+        await self._groups.remove_member(number, member)
+        return reply(request, message="Sub group deleted successfully")
+
+    @routes.route("/api/groups/<group_id>/parent-aggregate-groups", methods=["GET"])
+    async def parents(self, request: IRequest, group_id: str) -> bytes:
+        found = await self._groups.parents(identifier(group_id, _BAD_ID))
+        return reply(request, [schemas.parent_json(parent) for parent in found])
+
+
+def _window(requests: Requests) -> dict[str, Any]:
+    return {
+        "total_requests": requests.total,
+        "failed_requests": requests.failed,
+        "failure_rate": round(requests.failure_rate, 4),
+    }

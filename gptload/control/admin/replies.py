@@ -1,0 +1,75 @@
+"""What the admin API answers: one envelope, one way to show an error or a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+from twisted.web.iweb import IRequest
+
+from gptload.core.errors import GptloadError
+
+SECURITY_FIELDS: Final = (
+    (b"X-Content-Type-Options", b"nosniff"),
+    (b"Referrer-Policy", b"strict-origin-when-cross-origin"),
+    (b"Permissions-Policy", b"camera=(), microphone=(), geolocation=(), payment=(), usb=()"),
+    (b"X-Frame-Options", b"SAMEORIGIN"),
+)
+
+
+def reply(request: IRequest, data: Any = None, message: str = "Success") -> bytes:
+    """The envelope of a success; no `data` where there is none."""
+    body: dict[str, Any] = {"code": 0, "message": message}
+    if data is not None:
+        body["data"] = data
+    return plain(request, body)
+
+
+def page(request: IRequest, items: Sequence[Any], number: int, size: int, total: int) -> bytes:
+    """The envelope of one page of a list."""
+    pagination = {
+        "page": number,
+        "page_size": size,
+        "total_items": total,
+        "total_pages": math.ceil(total / size),
+    }
+    return reply(request, {"items": items, "pagination": pagination})
+
+
+def refusal(request: IRequest, fault: GptloadError, **more: Any) -> bytes:
+    """The envelope of an error; `more` where a route has fields of its own."""
+    body = {"code": fault.code, "message": fault.message, **more}
+    if fault.hint:
+        body["hint"] = fault.hint
+    if fault.retry_after_s is not None:
+        request.setHeader(b"Retry-After", b"%d" % math.ceil(fault.retry_after_s))
+    return plain(request, body, fault.status)
+
+
+def plain(request: IRequest, body: Any, status: int = 200) -> bytes:
+    """JSON without an envelope."""
+    return send(request, orjson.dumps(body), b"application/json; charset=utf-8", status)
+
+
+def send(request: IRequest, body: bytes, content_type: bytes, status: int = 200) -> bytes:
+    """Set what goes with a body; the body itself, for Klein to write."""
+    request.setResponseCode(status)
+    request.setHeader(b"Content-Type", content_type)
+    request.setHeader(b"Content-Length", b"%d" % len(body))
+    # Answers carry keys: no cache between here and the browser may keep one.
+    request.setHeader(b"Cache-Control", b"no-store")
+    return body
+
+
+def time_text(epoch_s: float) -> str:
+    """RFC 3339 in UTC, as exact as the value: `2026-01-02T03:04:05.25Z`."""
+    text = datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    return text.rstrip("0").rstrip(".") + "Z"
+
+
+def time_or_none(epoch_s: float | None) -> str | None:
+    """As `time_text`; None stays None."""
+    return None if epoch_s is None else time_text(epoch_s)

@@ -1,0 +1,270 @@
+"""GPT-Load's JSON ↔ our words: bodies that come in, objects that go out.
+
+What comes in is only held to its types here; which values are allowed is decided in
+core. Names are the reference's, so that its dashboard and people's scripts work;
+fields that it doesn't have are marked as ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gptload.control.admin.replies import time_or_none, time_text
+from gptload.control.db.queries.groups import Group, Member
+from gptload.control.db.queries.keys import KeyRow
+from gptload.control.probes import Result
+from gptload.core.settings import SETTINGS, Setting, Value, store
+
+UNREADABLE = "failed-to-decrypt"
+
+_Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
+_Any64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+
+
+class _Body(BaseModel):
+    """Fields that we don't know are passed over, as the reference does."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class Login(_Body):
+    """`POST /api/auth/login`."""
+
+    auth_key: str
+
+
+class HeaderRuleBody(_Body):
+    """One line of a group's header rules."""
+
+    key: str
+    value: str = ""
+    action: str
+
+
+class GroupBody(_Body):
+    """A new group, or what changes of one. Null counts as absent."""
+
+    name: str | None = None
+    display_name: str | None = None
+    description: str | None = None
+    group_type: str | None = None
+    # Its faults are told like those of its values: one text for all.
+    upstreams: Any = None
+    channel_type: str | None = None
+    sort: _Any64 | None = None
+    test_model: str | None = None
+    validation_endpoint: str | None = None
+    param_overrides: dict[str, Any] | None = None
+    model_redirect_rules: dict[str, str] | None = None
+    model_redirect_strict: bool | None = None
+    config: dict[str, Any] | None = None
+    header_rules: list[HeaderRuleBody] | None = None
+    proxy_keys: str | None = None
+
+
+class OrderItem(_Body):
+    """A group's place."""
+
+    id: _Any64
+    sort: _Any64
+
+
+class Order(_Body):
+    """`PUT /api/groups/reorder`."""
+
+    items: list[OrderItem]
+
+
+class NewMember(_Body):
+    """A sub-group to be."""
+
+    group_id: _Any64
+    weight: _Any64 = 0
+
+
+class NewMembers(_Body):
+    """`POST /api/groups/:id/sub-groups`."""
+
+    sub_groups: list[NewMember]
+
+
+class MemberWeight(_Body):
+    """`PUT /api/groups/:id/sub-groups/:subGroupId/weight`."""
+
+    weight: _Any64 = 0
+
+
+class GroupKeys(_Body):
+    """A group, for what is done to many of its keys."""
+
+    group_id: _Id
+
+
+class KeyText(_Body):
+    """Keys of a group, as text."""
+
+    group_id: _Id
+    keys_text: Annotated[str, Field(min_length=1)]
+
+
+class Notes(_Body):
+    """`PUT /api/keys/:id/notes`."""
+
+    notes: str
+
+
+def group_json(group: Group, app_url: str, problem: str) -> dict[str, Any]:
+    """A group.
+
+    Args:
+        problem: ours: why the group can't serve; empty when it can.
+    """
+    return {
+        "id": group["id"],
+        "name": group["name"],
+        "endpoint": endpoint(app_url, group["name"]),
+        "display_name": group["display_name"],
+        "description": group["description"],
+        "group_type": group["group_type"],
+        "upstreams": group["upstreams"],
+        "channel_type": group["channel_type"],
+        "sort": group["sort"],
+        "test_model": group["test_model"],
+        "validation_endpoint": group["validation_endpoint"],
+        "param_overrides": group["param_overrides"],
+        "model_redirect_rules": group["model_redirect_rules"],
+        "model_redirect_strict": bool(group["model_redirect_strict"]),
+        "config": group["config"],
+        "header_rules": group["header_rules"],
+        "proxy_keys": group["proxy_keys"],
+        "last_validated_at": time_or_none(group["last_validated_at"]),
+        "created_at": time_text(group["created_at"]),
+        "updated_at": time_text(group["updated_at"]),
+        "problem": problem,
+    }
+
+
+def endpoint(app_url: str, name: str) -> str:
+    """A group's address for SDKs; empty if `app_url` is none."""
+    try:
+        parts = urlsplit(app_url)
+    except ValueError:
+        return ""
+    if not parts.scheme or not parts.netloc:
+        return ""
+    return f"{app_url.rstrip('/')}/proxy/{name}"
+
+
+def member_json(member: Member, app_url: str, problem: str) -> dict[str, Any]:
+    """A sub-group of an aggregate."""
+    return {
+        "group": group_json(member.group, app_url, problem),
+        "weight": member.weight,
+        "total_keys": member.total_keys,
+        "active_keys": member.active_keys,
+        "invalid_keys": member.invalid_keys,
+    }
+
+
+def parent_json(parent: Member) -> dict[str, Any]:
+    """An aggregate that a group belongs to."""
+    group = parent.group
+    return {
+        "group_id": group["id"],
+        "name": group["name"],
+        "display_name": group["display_name"],
+        "weight": parent.weight,
+    }
+
+
+def key_json(key: KeyRow, now: float) -> dict[str, Any]:
+    """A key. Ours: `state`, `rest_until`, `reason`; to the reference a rest is `active`."""
+    rests = key.status == "active" and key.rest_until is not None and key.rest_until > now
+    is_well = key.status == "active" and not rests
+    return {
+        "id": key.id,
+        "key_value": UNREADABLE if key.value is None else key.value,
+        "key_hash": key.key_hash,
+        "group_id": key.group_id,
+        "status": key.status,
+        "notes": key.notes,
+        "request_count": key.request_count,
+        "failure_count": key.failure_count,
+        "last_used_at": time_or_none(key.last_used_at),
+        "created_at": time_text(key.created_at),
+        "updated_at": time_text(key.updated_at),
+        "state": "resting" if rests else key.status,
+        "rest_until": time_or_none(key.rest_until) if rests else None,
+        "reason": "" if is_well else key.reason,
+    }
+
+
+def result_json(result: Result) -> dict[str, Any]:
+    """What a test of a key showed."""
+    shown: dict[str, Any] = {"key_value": result.key, "is_valid": result.is_valid}
+    if result.error:
+        shown["error"] = result.error
+    return shown
+
+
+def log_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One attempt. Ours: everything from `exchange_id` on."""
+    return {
+        "id": row["id"],
+        "timestamp": time_text(row["timestamp"]),
+        "group_id": row["group_id"],
+        "group_name": row["group_name"],
+        "parent_group_id": row["parent_group_id"],
+        "parent_group_name": row["parent_group_name"],
+        "key_value": UNREADABLE if row["key_value"] is None else row["key_value"],
+        "key_hash": row["key_hash"],
+        "model": row["model"],
+        "is_success": row["is_success"],
+        "source_ip": row["source_ip"],
+        "status_code": row["status_code"],
+        "request_path": row["request_path"],
+        "duration_ms": row["duration"],
+        "error_message": row["error_message"],
+        "user_agent": row["user_agent"],
+        "request_type": row["request_type"],
+        "upstream_addr": row["upstream_addr"],
+        "is_stream": row["is_stream"],
+        "request_body": row["request_body"],
+        "exchange_id": row["exchange_id"],
+        "key_id": row["key_id"],
+        "first_byte_ms": row["first_byte_ms"],
+        "total_ms": row["total_ms"],
+        "outcome": row["outcome"],
+        "reason": row["reason"],
+        "method": row["method"],
+    }
+
+
+def settings_json(values: Mapping[str, Value]) -> list[dict[str, Any]]:
+    """All settings under their headings, both in the table's order."""
+    headings: dict[str, list[dict[str, Any]]] = {}
+    for setting in SETTINGS:
+        shown = _setting_json(setting, values.get(setting.key, setting.default))
+        headings.setdefault(setting.category, []).append(shown)
+    return [{"category_name": name, "settings": listed} for name, listed in headings.items()]
+
+
+def _setting_json(setting: Setting, value: Value) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "key": setting.key,
+        "name": setting.name,
+        "value": value,
+        "type": setting.type,
+        "default_value": store(setting.key, setting.default),
+        "description": setting.description,
+        "category": setting.category,
+        "required": setting.required,
+    }
+    for bound, limit in (("min_value", setting.minimum), ("max_value", setting.maximum)):
+        if limit is not None:
+            shown[bound] = limit  # the highest is ours
+    return shown
