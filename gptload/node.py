@@ -311,10 +311,13 @@ class Node(Service):
             connection.finish()
         while factory.connections and time.monotonic() < end:
             await deferLater(self._reactor, 0.05)
-        for connection in list(factory.connections):
+        left = list(factory.connections)
+        if left:
+            self.log.warn("{count} requests were cut off", count=len(left))
+        for connection in left:
             connection.transport.abortConnection()  # type: ignore[attr-defined]
-        if factory.connections:
-            self.log.warn("{count} requests were cut off", count=len(factory.connections))
+        while factory.connections:  # their records are made when they are lost, a turn later
+            await deferLater(self._reactor, 0)
 
 
 async def _fired(result: Any) -> None:

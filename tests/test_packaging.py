@@ -95,12 +95,9 @@ def run(place: Path, folder: Path, *command: str) -> str:
 
 
 def test_the_wheel_has_the_command(installed: Path, tmp_path: Path) -> None:
-    assert "One address in front of many AI-API keys" in run(
-        installed, tmp_path, "-m", "twisted", "--help"
-    ) + run(installed, tmp_path, "-c", "from twisted.scripts.twistd import run; run()", "--help")
-    told = run(
-        installed, tmp_path, "-c", "from twisted.scripts.twistd import run; run()", "-n", "gptload"
-    )
+    twistd = ("-c", "from twisted.scripts.twistd import run; run()")
+    assert "One address in front of many AI-API keys" in run(installed, tmp_path, *twistd, "--help")
+    told = run(installed, tmp_path, *twistd, "-n", "gptload")
     assert told.startswith("gptload can't start: the configuration is wrong.\n  PORT='0'")
 
 

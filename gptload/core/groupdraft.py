@@ -30,7 +30,6 @@ _HIGHEST_WEIGHT: Final = 1_000_000
 _HIGHEST_MEMBER_WEIGHT: Final = 1000
 _UNSAFE_IN_PATH: Final = re.compile(r"[^\x21-\x7e]|[#\"<>\\^`{|}]")
 # Setting one of these would change where the request ends, not what it says.
-_FRAMING: Final = headers.HOP_BY_HOP | {b"content-length", b"expect"}
 
 
 def check_new(given: Values, channels: Sequence[str]) -> dict[str, Any]:
@@ -282,10 +281,12 @@ def _header_rules(given: Sequence[Values]) -> list[dict[str, str]]:
         action, value = item["action"], item["value"]
         if action not in ("set", "remove"):
             raise _bad_rule(f"the action of {name} must be 'set' or 'remove'")
-        if action == "set" and known.lower in _FRAMING:
+        if action == "set" and known.lower in headers.NOT_FOR_RULES:
             raise _bad_rule(f"{name} frames the message and can't be set")
-        if any(character in value for character in "\r\n\0"):
-            raise _bad_rule(f"the value of {name} must be one line")
+        if any(ord(character) < 0x20 and character != "\t" for character in f"{value}") or (
+            "\x7f" in value
+        ):
+            raise _bad_rule(f"the value of {name} must be one line without control characters")
         if len(value) > _LONGEST_HEADER_VALUE:
             raise _bad_rule(
                 f"the value of {name} is longer than {_LONGEST_HEADER_VALUE} characters"

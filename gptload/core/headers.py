@@ -45,6 +45,9 @@ _ACCOUNT: Final = frozenset(
 
 _FRAMING: Final = frozenset((b"content-length", b"host", b"expect"))
 
+# What a group's rules may not touch: two opinions about where a body ends.
+NOT_FOR_RULES: Final = HOP_BY_HOP | {b"content-length", b"expect"}
+
 # Names come from outside: past this many, they are judged anew each time.
 _KNOWN_LIMIT = 4096
 
@@ -193,6 +196,8 @@ def apply_rules(
             value that contains another variable is not expanded again.
     """
     for rule in rules:
+        if rule.name in NOT_FOR_RULES:
+            continue
         if rule.value is None:
             request.remove(rule.name)
         else:

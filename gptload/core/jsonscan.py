@@ -78,7 +78,10 @@ def members(body: bytes) -> list[Member] | None:
                 # Of a repeated name msgspec keeps the last value, and this is another
                 # one. (No string, array or object begins with a whole other one.)
                 text = text or body.decode("latin-1")  # a character a byte
-                end = _PLACES.raw_decode(text, start)[1]
+                try:
+                    end = _PLACES.raw_decode(text, start)[1]
+                except RecursionError:  # its limit isn't quite msgspec's
+                    return None
         found.append(Member(name, start, end))
         position = _behind(_BLANKS, body, end)
         if body[position] != _COMMA:

@@ -8,37 +8,41 @@ where they stand.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
-
-import msgspec
+from collections.abc import Mapping
+from typing import Any
 
 from gptload.core.errors import BadRequest
-
-_TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]', re.DOTALL)
-_BLANKS: Final = b" \t\r\n"
+from gptload.core.jsonscan import members, text_of
 
 
 def override(body: bytes, overrides: Mapping[str, Any]) -> bytes:
     """Set top-level members of a JSON object; a new one goes to its end.
 
+    A name that the body repeats gets the value in every place: which of them an
+    upstream reads is its own affair.
+
     Returns:
         The body unchanged when it isn't a JSON object.
     """
-    if not overrides or not _is_object(body):
+    if not overrides:
         return body
-    edits: list[tuple[int, int, bytes]] = []
-    left = dict(overrides)
-    members = list(_members(body))
-    for name, start, end in members:
-        if name in overrides:
-            edits.append((start, end, _encode(overrides[name])))
-            left.pop(name, None)
-    if left:
-        added = b",".join(_encode(name) + b":" + _encode(value) for name, value in left.items())
+    found = members(body)
+    if found is None:
+        return body
+    edits = [
+        (member.start, member.end, _encode(overrides[member.name]))
+        for member in found
+        if member.name in overrides
+    ]
+    present = {member.name for member in found}
+    added = b",".join(
+        _encode(name) + b":" + _encode(value)
+        for name, value in overrides.items()
+        if name not in present
+    )
+    if added:
         place = body.rindex(b"}")
-        edits.append((place, place, b"," + added if members else added))
+        edits.append((place, place, b"," + added if found else added))
     return _edited(body, edits)
 
 
@@ -50,19 +54,17 @@ def redirect(body: bytes, redirects: Mapping[str, str], strict: bool) -> bytes:
             none that can be read: a whitelist that lets through what it can't read
             is none.
     """
-    model = ""
-    spans: list[tuple[int, int]] = []
-    if _is_object(body):
-        for name, start, end in _members(body):
-            if name == "model":
-                spans.append((start, end))
-        if spans:
-            value = msgspec.json.decode(body[slice(*spans[-1])])
-            model = value if isinstance(value, str) else ""
-    target = target_of(model, redirects, strict)
-    if target == model:
+    if not redirects:
         return body
-    return _edited(body, [(start, end, _encode(target)) for start, end in spans])
+    found = [member for member in members(body) or () if member.name == "model"]
+    # Of several the last counts, as it does for every JSON parser that we know of.
+    model = text_of(body[found[-1].start : found[-1].end]) if found else ""
+    target = target_of(model, redirects, strict)
+    if model not in redirects or (target == model and len(found) == 1):
+        return body
+    # All of several: an upstream that reads the first must not get past a whitelist.
+    value = _encode(target)
+    return _edited(body, [(member.start, member.end, value) for member in found])
 
 
 def target_of(model: str, redirects: Mapping[str, str], strict: bool) -> str:
@@ -87,45 +89,6 @@ def target_of(model: str, redirects: Mapping[str, str], strict: bool) -> str:
     return model
 
 
-def _is_object(body: bytes) -> bool:
-    if body.lstrip(_BLANKS)[:1] != b"{":
-        return False
-    try:
-        msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
-
-
-def _members(body: bytes) -> Iterator[tuple[str, int, int]]:
-    """Name of each top-level member of a valid object, and where its value stands."""
-    depth, name, start, expects_name = 0, "", 0, False
-    for token in _TOKEN.finditer(body):
-        mark = body[token.start()]
-        if mark == 0x22:  # "
-            if depth == 1 and expects_name:
-                name, expects_name = msgspec.json.decode(token[0], type=str), False
-        elif mark in b"{[":
-            depth += 1
-            expects_name = depth == 1
-        elif mark == 0x3A:  # :
-            if depth == 1:
-                start = token.end()
-        elif mark == 0x2C:  # ,
-            if depth == 1:
-                yield (name, *_trimmed(body, start, token.start()))
-                expects_name = True
-        else:
-            if depth == 1 and start:
-                yield (name, *_trimmed(body, start, token.start()))
-            depth -= 1
-
-
-def _trimmed(body: bytes, start: int, end: int) -> tuple[int, int]:
-    value = body[start:end]
-    return start + len(value) - len(value.lstrip(_BLANKS)), start + len(value.rstrip(_BLANKS))
-
-
 def _edited(body: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
     parts: list[bytes] = []
     position = 0
@@ -136,5 +99,6 @@ def _edited(body: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
 
 
 def _encode(value: Any) -> bytes:
-    # The standard library's encoder keeps integers of any size.
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    # The standard library's encoder keeps integers of any size, and plain ASCII has
+    # room for every text that a rule can hold, half an emoji too.
+    return json.dumps(value, separators=(",", ":")).encode("ascii")

@@ -206,11 +206,14 @@ class Attempt:
         exchange.provider.sign(request, choice.key.secret)
         if client.edits_models(group):
             request.set(b"Accept-Encoding", b"identity")
-        if group.header_rules:
+        rules = group.header_rules
+        if client.entry is not group:  # an aggregate's own come first, its member's last
+            rules = client.entry.header_rules + rules
+        if rules:
             plane = exchange.plane
             apply_rules(
                 request,
-                group.header_rules,
+                rules,
                 {
                     "CLIENT_IP": lambda: exchange.downstream.peer,
                     "GROUP_NAME": lambda: group.name,

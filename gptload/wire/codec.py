@@ -337,8 +337,7 @@ class ChunkReader:
         Raises:
             CodecError: 400, the framing is broken; the reader is of no use any more.
         """
-        # Hot: once a segment. A whole chunk is two finds of its ends and one slice;
-        # benchmarks/codec.py prices it.
+        # Hot: once a segment. A whole chunk is one find, one number and one slice.
         if self.ended:
             self.rest += data
             return b""

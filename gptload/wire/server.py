@@ -298,12 +298,13 @@ class ServerConnection(TwistedProtocol):
     def _reject(self, error: CodecError) -> None:
         """Answer what can't be understood, and close: who knows where the next request begins."""
         sink, self._sink = self._sink, NOBODY
-        if self._response_open and not self._response_begun():
+        if self._response_open:
+            self._response_open = False
             sink.client_gone()  # its request will never be complete
-        elif self._response_open:
-            self.transport.abortConnection()  # type: ignore[attr-defined]
-            return
-        self._request_open = self._response_open = False
+            if self._response_begun():
+                self.transport.abortConnection()  # type: ignore[attr-defined]
+                return
+        self._request_open = False
         self._ahead.clear()
         self.transport.write(self._refuse(error))
         self._linger()

@@ -63,6 +63,8 @@ class Sweep:
         """Look once at everybody."""
         self.now = now = self._ticks()
         for timed in [timed for timed in self._timed if timed.deadline <= now]:
+            if timed not in self._timed:
+                continue  # it ended with one before it
             try:
                 timed.deadline_passed()
             except Exception:  # one that fails must not keep the others waiting

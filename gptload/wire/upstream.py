@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from attrs import frozen
 from OpenSSL import SSL
 from service_identity import VerificationError
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ITransport
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from zope.interface import implementer
@@ -261,7 +262,8 @@ class UpstreamConnection(TwistedProtocol):
         sink, self._sink = self._sink, None
         if sink is None:
             return
-        if self._in_body and self._left == _ENDLESS and self._chunks is None:
+        endless = self._left == _ENDLESS and self._chunks is None
+        if self._in_body and endless and isinstance(getattr(reason, "value", None), ConnectionDone):
             sink.body_ended(b"")
         elif self._in_body:
             sink.failed(UpstreamFailure(Trouble.BROKEN))

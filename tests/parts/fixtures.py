@@ -43,9 +43,11 @@ def service_process(
     service = Service(
         tmp_path_factory.mktemp("service"), UPSTREAM_CA_FILE=str(upstream_process.ca_file)
     ).start()
-    service.set(request_log_write_interval_minutes=0)
-    yield service
-    service.stop()
+    try:
+        service.set(request_log_write_interval_minutes=0)
+        yield service
+    finally:
+        service.stop()
     service.assert_clean()
 
 
@@ -68,10 +70,13 @@ def own_service(tmp_path: Path, upstream_process: Upstream) -> Iterator[Callable
         made.append(Service(folder, **environment))
         return made[-1]
 
-    yield make
+    try:
+        yield make
+    finally:
+        for service in made:
+            if service.is_running():
+                service.stop()
     for service in made:
-        if service.is_running():
-            service.stop()
         service.assert_clean()
 
 

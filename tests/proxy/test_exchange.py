@@ -581,6 +581,16 @@ def test_an_upstream_that_ends_its_body_with_the_connection_is_understood() -> N
     assert outcomes(scene) == [("ok", 200, True)]
 
 
+def test_a_body_that_ends_with_a_reset_is_broken() -> None:
+    scene = Scene(group())
+    client = scene.client()
+    client.says(post())
+    scene.upstreams[0].answers(b"HTTP/1.0 200 OK\r\n\r\nhalf")
+    scene.upstreams[0].closes(ConnectionResetError())
+    assert not client.heard().endswith(b"0\r\n\r\n") and client.transport.disconnecting
+    assert outcomes(scene) == [("upstream_fault", 200, True)]
+
+
 def test_a_slow_client_pauses_its_upstream() -> None:
     scene = Scene(group())
     client = scene.client()
@@ -690,6 +700,24 @@ def test_an_aggregate_serves_from_its_members_by_weight() -> None:
     groups = [record.group_name for record in scene.records]
     assert sorted(groups) == ["a"] * 4 + ["b"] * 2
     assert {record.parent_group_name for record in scene.records} == {"g"}
+
+
+def test_an_aggregates_own_rules_apply_before_its_members() -> None:
+    """D38: the reference takes them and ignores them."""
+    rule = HeaderRule(b"x-a", b"X-A", "aggregate")
+    other = HeaderRule(b"x-b", b"X-B", "aggregate")
+    member = group(number=2, name="m", header_rules=(HeaderRule(b"x-b", b"X-B", "member"),))
+    entry = evolve(
+        group(number=1),
+        upstreams=(),
+        sub_groups=((2, 1),),
+        header_rules=(rule, other),
+        parameter_overrides={"a": 1},
+    )
+    scene = Scene(entry, member)
+    scene.client().says(post(b"{}"))
+    sent = scene.upstreams[0].heard()
+    assert b"X-A: aggregate" in sent and b"X-B: member" in sent and sent.endswith(b'{"a":1}')
 
 
 def test_a_dry_member_is_passed_over_within_one_request() -> None:

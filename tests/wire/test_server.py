@@ -266,6 +266,16 @@ def test_broken_chunks_end_the_exchange_with_400() -> None:
     assert talk.heard().startswith(b"HTTP/1.1 400 ")
 
 
+def test_a_request_that_breaks_under_its_answer_ends_both() -> None:
+    """The sink must hear of it, or it would wait, and hold its upstream, for ever."""
+    talk = Talk()
+    talk.says(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab")
+    talk.sinks[0].downstream.begin_response(200, b"OK", [], None)
+    talk.sinks[0].downstream.write_body(b"early")
+    talk.says(b"\r\nxyz\r\n")
+    assert talk.sinks[0].heard == ["gone"] and talk.transport.aborted
+
+
 def test_a_lost_client_is_news_only_while_its_request_is_open() -> None:
     talk = Talk()
     talk.says(GET)

@@ -2,7 +2,7 @@
 
 A right key always gets in and clears the slate, so nobody can lock the operator out
 from their own address. A wrong one is answered ever more slowly; past a handful of
-guesses that wait at once, the next ones aren't even looked at.
+guesses that wait at once, the next ones are refused on the spot.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ class Access:
             TooManyGuesses: none is, once too often; raised after a delay.
         """
         place = _network(address)
-        guesses = self._known(place)
-        if guesses is not None and guesses.waiting >= _WAITING_AT_ONCE:
-            raise _too_many(guesses)
         # All of them, always: the time must not say which one was right.
         matches = [hmac.compare_digest(_digest(each), self._right) for each in presented]
         if any(matches):
             self._by_address.pop(place, None)
             return
+        guesses = self._known(place)
+        if guesses is not None and guesses.waiting >= _WAITING_AT_ONCE:
+            raise _too_many(guesses)
         if not presented:
             raise Unauthorized(
                 "Authentication failed", hint="Send AUTH_KEY as Authorization: Bearer <key>."

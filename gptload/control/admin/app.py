@@ -160,6 +160,8 @@ class AdminSite(Site):
         level = LogLevel.info
         if request.code >= 500:
             level = LogLevel.error
+        elif request.code in (401, 429):
+            level = LogLevel.debug  # whoever guesses must not be able to fill the log
         elif request.code >= 400:
             level = LogLevel.warn
         elif request.method in (b"GET", b"HEAD"):

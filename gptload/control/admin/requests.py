@@ -116,7 +116,10 @@ def query(request: IRequest, name: str) -> str:
         ValidationFailed: it is too long for anything that we know.
     """
     values = request.args.get(name.encode("ascii"), [b""])
-    text: str = values[0].decode("utf-8", "replace").strip()
+    # As rows are written: what a column can't hold became the replacement character.
+    text: str = (
+        values[0].decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}").strip()
+    )
     if len(text) > _LONGEST_FILTER and name != "key_value":
         raise ValidationFailed(f"{name} is longer than {_LONGEST_FILTER} characters")
     return text

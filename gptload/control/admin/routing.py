@@ -35,13 +35,13 @@ def make_routes() -> Klein:
     return routes
 
 
-def _refused(_: Klein | None, request: IRequest, failure: Failure) -> bytes:
+def _refused(self: object, request: IRequest, failure: Failure) -> bytes:
     error = failure.value
     assert isinstance(error, GptloadError)
     return refusal(request, error)
 
 
-def _unrouted(_: Klein | None, request: IRequest, failure: Failure) -> bytes:
+def _unrouted(self: object, request: IRequest, failure: Failure) -> bytes:
     error = failure.value
     assert isinstance(error, HTTPException)
     if error.code != 405:
@@ -52,7 +52,7 @@ def _unrouted(_: Klein | None, request: IRequest, failure: Failure) -> bytes:
     return refusal(request, MethodNotAllowed("This path doesn't know that method"))
 
 
-def _failed(_: Klein | None, request: IRequest, failure: Failure) -> bytes:
+def _failed(self: object, request: IRequest, failure: Failure) -> bytes:
     return failed(request, failure)
 
 

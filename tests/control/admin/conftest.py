@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +36,7 @@ from gptload.provider import discover
 from gptload.wire.client import Reply
 from gptload.wire.upstream import Trouble, UpstreamFailure
 
+MakeAdmin = Callable[..., Coroutine[Any, Any, "Admin"]]
 AUTH_KEY = "sk-admin-Xq7-of-the-tests"
 T = TypeVar("T")
 
@@ -296,17 +297,17 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def make_admin(
     clean_reactor: None, reactor: Any, tmp_path: Path, template: Path
-) -> Iterator[Callable[..., Admin]]:
-    """Start a site with an ENCRYPTION_KEY, or with what else it is given."""
+) -> Iterator[MakeAdmin]:
+    """Start a site: `await make_admin("its ENCRYPTION_KEY")`."""
     made: list[Admin] = []
 
-    def make(**more: Any) -> Admin:
+    async def make(encryption_key: str = "") -> Admin:
         folder = tmp_path / str(len(made))
         folder.mkdir()
         shutil.copy(template, folder / "gptload.db")
-        admin = Admin(reactor, folder, **more)
+        admin = Admin(reactor, folder, encryption_key)
         made.append(admin)
-        run(admin.start())
+        await admin.start()
         return admin
 
     yield make
@@ -315,9 +316,10 @@ def make_admin(
 
 
 @pytest.fixture
-def admin(make_admin: Callable[..., Admin]) -> Admin:
+def admin(make_admin: MakeAdmin) -> Admin:
     """The site over an empty database."""
-    return make_admin()
+    made: Admin = run(make_admin())
+    return made
 
 
 async def cancel(call: Deferred[Any]) -> None:

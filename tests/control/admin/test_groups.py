@@ -14,7 +14,7 @@ from gptload.link.messages import GroupRemoved
 from tests.control.admin.conftest import Admin, good_group
 from tests.parts.records import make_record
 
-HTML = "<b>é 漢字 🚀</b> & \"quotes\" '--"
+HTML = '<b>é 漢字 🚀</b> & "quotes" \'--'
 
 
 async def test_channel_types_are_sorted(admin: Admin) -> None:
@@ -174,8 +174,7 @@ BAD_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"config": {"max_retries": -1}}, BAD_CONFIG),
     (
         {"config": {"enable_request_body_logging": 1}},
-        BAD_CONFIG
-        + "invalid type for enable_request_body_logging: expected boolean, got number",
+        BAD_CONFIG + "invalid type for enable_request_body_logging: expected boolean, got number",
     ),
     ({"config": {"failover_status_codes": "4xx"}}, BAD_CONFIG),
     ({"header_rules": [rule("X-A"), rule("x-a")]}, "Duplicate header: X-A"),
@@ -446,9 +445,7 @@ async def test_what_cannot_be_a_member(admin: Admin) -> None:
 
     async def add(*members: int, weight: int = 1) -> str:
         items = [{"group_id": member, "weight": weight} for member in members]
-        answer = await admin.call(
-            "POST", f"/api/groups/{parent}/sub-groups", {"sub_groups": items}
-        )
+        answer = await admin.call("POST", f"/api/groups/{parent}/sub-groups", {"sub_groups": items})
         if answer.said["code"] == "BAD_REQUEST":
             return str(answer.said["message"])
         return answer.refused(400, "VALIDATION_FAILED")
@@ -483,7 +480,9 @@ async def test_only_an_aggregate_has_members(admin: Admin) -> None:
     for method, path in [("PUT", f"{path}/weight"), ("DELETE", path)]:
         answer = await admin.call(method, path, {"weight": 1})
         assert answer.refused(404, "NOT_FOUND") == "Sub group not found"
-    answer = await admin.call("PUT", f"/api/groups/{parent}/sub-groups/{one}/weight", {"weight": -1})
+    answer = await admin.call(
+        "PUT", f"/api/groups/{parent}/sub-groups/{one}/weight", {"weight": -1}
+    )
     assert answer.refused(400, "VALIDATION_FAILED") == "Sub-group weight cannot be negative"
 
 

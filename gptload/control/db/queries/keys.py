@@ -182,22 +182,23 @@ def _in_group(connection: Connection, group_id: int, wanted: Iterable[str]) -> I
 def find(
     connection: Connection, vault: Vault, group_id: int, secrets: Iterable[bytes]
 ) -> dict[bytes, int]:
-    """Ids of those keys that the group has.
+    """Ids of those keys that the group has, in the order in which they are asked for.
 
     Raises:
         NotFound: there is no such group.
     """
     must_exist(connection, group_id)
     keys = api_keys.c
+    wanted = list(dict.fromkeys(secrets))
     found: dict[bytes, int] = {}
-    for chunk in _chunks(dict.fromkeys(secrets), CHUNK // 2):
+    for chunk in _chunks(wanted, CHUNK // 2):
         forms = {form: secret for secret in chunk for form in hashes(vault, secret)}
         query = select(keys.key_hash, keys.id).where(
             keys.group_id == group_id, keys.key_hash.in_(list(forms))
         )
         for key_hash, key_id in connection.execute(query):
             found[forms[key_hash]] = key_id
-    return found
+    return {secret: found[secret] for secret in wanted if secret in found}
 
 
 def count(connection: Connection, group_id: int) -> int:

@@ -1,0 +1,201 @@
+"""`/api/logs`: what happened, attempt by attempt."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from tests.control.admin.conftest import Admin
+from tests.parts.records import make_record
+
+AT = 1_800_000_000.25  # 2027-01-15T08:00:00.25Z
+
+
+async def logs(admin: Admin, **query: Any) -> list[dict[str, Any]]:
+    return list((await admin.api("GET", f"/logs?{urlencode(query)}"))["items"])
+
+
+async def found(admin: Admin, query: str) -> set[str]:
+    return {log["id"] for log in (await admin.api("GET", f"/logs?{query}"))["items"]}
+
+
+async def test_a_row_as_the_api_shows_it(admin: Admin) -> None:
+    group = await admin.group()
+    await admin.add_keys(group, ["sk-a"])
+    key_id = (await admin.key_ids())["sk-a"]
+    admin.write_journal(
+        make_record(
+            id="one",
+            exchange_id="both",
+            at=AT,
+            group_id=group,
+            key_id=key_id,
+            parent_group_id=9,
+            parent_group_name="all",
+            model="通义千问",
+            is_final=False,
+            is_stream=True,
+            outcome="key_rejected",
+            reason="openai.invalid",
+            status_code=401,
+            error="no <b>",
+            first_byte_ms=None,
+            request_body='{"a": 1}',
+        )
+    )
+    assert await logs(admin) == [
+        {
+            "id": "one",
+            "timestamp": "2027-01-15T08:00:00.25Z",
+            "group_id": group,
+            "group_name": "openai",
+            "parent_group_id": 9,
+            "parent_group_name": "all",
+            "key_value": "sk-a",
+            "key_hash": admin.vault.hash(b"sk-a"),
+            "model": "通义千问",
+            "is_success": False,
+            "source_ip": "203.0.113.7",
+            "status_code": 401,
+            "request_path": "/v1/chat/completions",
+            "duration_ms": 120,
+            "error_message": "no <b>",
+            "user_agent": "tests",
+            "request_type": "retry",
+            "upstream_addr": "https://api.example/v1/chat/completions",
+            "is_stream": True,
+            "request_body": '{"a": 1}',
+            "exchange_id": "both",
+            "key_id": key_id,
+            "first_byte_ms": None,
+            "total_ms": 130,
+            "outcome": "key_rejected",
+            "reason": "openai.invalid",
+            "method": "POST",
+        }
+    ]
+
+
+async def test_pages_hold_every_row_once_the_newest_first(admin: Admin) -> None:
+    # Many at one moment: the order must still be one.
+    admin.write_journal(
+        *(make_record(id=f"{number:02}", at=AT + number // 5) for number in range(23))
+    )
+    for size in (1, 4, 15, 100):
+        seen: list[str] = []
+        for number in range(1, 30):
+            page = await admin.api("GET", f"/logs?page={number}&page_size={size}")
+            assert page["pagination"]["total_items"] == 23
+            assert page["pagination"]["total_pages"] == -(-23 // size)
+            seen += [log["id"] for log in page["items"]]
+            if not page["items"]:
+                break
+        assert seen == [f"{number:02}" for number in reversed(range(23))]
+
+
+async def fill(admin: Admin) -> None:
+    """Three rows that differ in everything that can be asked for."""
+    group = await admin.group()
+    await admin.add_keys(group, ["sk-a", "sk-b"])
+    ids = await admin.key_ids()
+    admin.write_journal(
+        make_record(id="a", at=AT, model="GPT-4.1", group_name="alpha", key_id=ids["sk-a"]),
+        make_record(
+            id="b",
+            at=AT + 3600,
+            model="100%_real",
+            group_name="beta",
+            parent_group_name="all_of_them",
+            key_id=ids["sk-b"],
+            status_code=429,
+            outcome="rate_limited",
+            error="Too many requests: 100%",
+            is_final=False,
+            source_ip="2001:db8::1",
+        ),
+        make_record(id="c", at=AT + 7200, model="通义-é", group_name="gamma", key_id=0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("", "abc"),
+        ("model=gpt-4", "a"),
+        ("model=%25", "b"),
+        ("model=_", "b"),
+        ("model=%5C", ""),
+        (f"model={quote('通义')}", "c"),
+        ("group_name=a", "abc"),
+        ("group_name=alpha", "a"),
+        ("parent_group_name=all_of", "b"),
+        ("parent_group_name=all-of", ""),
+        ("error_contains=100%25", "b"),
+        ("error_contains=too%20many", "b"),
+        ("key_value=sk-a", "a"),
+        ("key_value=sk-", ""),
+        ("is_success=false", "b"),
+        ("is_success=T", "ac"),
+        ("is_success=1&group_name=gamma", "c"),
+        ("is_success=maybe", "abc"),
+        ("request_type=retry", "b"),
+        ("request_type=final", "ac"),
+        ("request_type=nothing", ""),
+        ("source_ip=2001:db8::1", "b"),
+        ("source_ip=2001", ""),
+        ("status_code=429", "b"),
+        ("status_code=4", ""),
+        ("status_code=x", "abc"),
+        (f"status_code={'9' * 30}", "abc"),
+        ("model=x'%20OR%20'1'='1", ""),
+        ("source_ip=';%20DROP%20TABLE%20request_logs;--", ""),
+        ("model=%00", ""),
+        ("model=%FF", ""),
+        ("unknown=1", "abc"),
+    ],
+)
+async def test_filters(admin: Admin, query: str, wanted: str) -> None:
+    await fill(admin)
+    assert await found(admin, query) == set(wanted)
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        # D53, F27: the same moment in four zones, both ends included.
+        ("start_time=2027-01-15T09:00:00.25Z", "bc"),
+        ("start_time=2027-01-15T17:00:00.25%2B08:00", "bc"),
+        ("start_time=2027-01-15T17:00:00.25+08:00", "bc"),  # a plus that nobody escaped
+        ("start_time=2027-01-15T04:00:00.25-05:00", "bc"),
+        ("start_time=2027-01-15T14:30:00.250000000%2B05:30", "bc"),
+        ("start_time=2027-01-15t09:00:00.25z", "bc"),
+        ("end_time=2027-01-15T09:00:00.25Z", "ab"),
+        ("end_time=2027-01-15T09:00:00.249Z", "a"),
+        ("start_time=2027-01-15T08:30:00Z&end_time=2027-01-15T09:30:00Z", "b"),
+        # No RFC 3339 time is no question.
+        ("start_time=2027-01-15", "abc"),
+        ("start_time=2027-01-15T09:00:00", "abc"),
+        ("start_time=2027-13-45T09:00:00Z", "abc"),
+        ("start_time=tomorrow", "abc"),
+        ("end_time=1", "abc"),
+    ],
+)
+async def test_times(admin: Admin, query: str, wanted: str) -> None:
+    await fill(admin)
+    assert await found(admin, query) == set(wanted)
+
+
+async def test_a_filter_that_no_column_could_hold_is_refused(admin: Admin) -> None:
+    answer = await admin.call("GET", f"/api/logs?model={'x' * 1001}")
+    assert answer.refused(400, "VALIDATION_FAILED") == "model is longer than 1000 characters"
+
+
+async def test_a_stuck_journal_does_not_hide_the_rest(admin: Admin) -> None:
+    admin.write_journal(make_record(id="a"))
+    assert await found(admin, "") == {"a"}
+    admin.records.blocked = Deferred()
+    assert await found(admin, "") == {"a"}
+    admin.records.blocked.callback(None)
