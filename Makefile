@@ -6,12 +6,10 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # google-generativeai wants grpcio and an old protobuf: it gets an environment of its own.
 OLD_SDK := .venv-generativeai
-# The Python peer of the benchmarks, with its hundred dependencies.
-PEER    := .venv-litellm
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format docs bench bench-tools sdk-generativeai clean
+.PHONY: test-stock help install run test check format docs bench bench-tools sdk-generativeai clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -28,8 +26,8 @@ $(VENV)/.venv-ok:
 	    else \
 	        echo '$(PYTHON) cannot make environments: apt-get install python3-venv'; exit 1; \
 	    fi; }
-	@echo 'Making $(VENV)'
-	@$(PYTHON) -m venv $(VENV)
+	@# Never over one that is there: made by another Python, it would end up as half of each.
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo 'Making $(VENV)'; $(PYTHON) -m venv $(VENV); }
 	@touch $@
 
 # The .pth: an editable install alone hides twisted/plugins from twistd, which looks for
@@ -54,7 +52,7 @@ $(VENV)/.test-ok: $(VENV)/.install-ok
 
 $(OLD_SDK)/.ok: $(VENV)/.venv-ok
 	@echo 'Installing google-generativeai in $(OLD_SDK)'
-	@$(PYTHON) -m venv $(OLD_SDK)
+	@$(OLD_SDK)/bin/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m venv $(OLD_SDK)
 	@$(OLD_SDK)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade google-generativeai
 	@touch $@
 
@@ -62,6 +60,9 @@ sdk-generativeai: $(OLD_SDK)/.ok ## google-generativeai in an environment of its
 
 test: $(VENV)/.test-ok $(OLD_SDK)/.ok ## install what the tests need, and run them all
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-stock: $(VENV)/.test-ok $(OLD_SDK)/.ok ## the same on Twisted's own reactor and transports
+	@GPTLOAD_TEST_REACTOR=epoll $(BIN)/python -m pytest tests/service tests/sdk $(ARGS)
 
 # The link lets mypy see providers/ under the name that it is installed as.
 $(VENV)/.check-ok: $(VENV)/.test-ok
@@ -96,16 +97,10 @@ bench-tools: ## nginx, Caddy and wrk, for the benchmarks
 	    echo "The benchmarks need: apt-get install$$missing"; exit 1; \
 	fi
 
-$(PEER)/.ok: $(VENV)/.venv-ok
-	@echo 'Installing LiteLLM in $(PEER)'
-	@$(PYTHON) -m venv $(PEER)
-	@$(PEER)/bin/python -m pip install --quiet --disable-pip-version-check 'litellm[proxy]'
-	@touch $@
-
-bench: $(VENV)/.install-ok bench-tools $(PEER)/.ok ## measure; writes benchmarks/RESULTS.md
+bench: $(VENV)/.install-ok bench-tools ## measure; writes benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## remove what these made; data/ stays
-	rm -rf $(VENV) $(OLD_SDK) $(PEER) build dist *.egg-info twisted/plugins/dropin.cache
+	rm -rf $(VENV) $(OLD_SDK) build dist *.egg-info twisted/plugins/dropin.cache
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -8,6 +8,7 @@ would stop all its children at once.
 from __future__ import annotations
 
 import gc
+import os
 import secrets
 import shutil
 import socket
@@ -160,7 +161,6 @@ class Node(Service):
         # The data plane.
         self._journal = Journal(
             journal_dir,
-            lambda turn: reactor.callLater(0, turn),
             reactor.callLater,
             time.time,
         )
@@ -221,6 +221,8 @@ class Node(Service):
 
     def _failed(self, failure: Any) -> None:
         self.log.failure("gptload can't start", failure)
+        # twistd itself would end with 0, and whoever watches it would take that for well.
+        self._reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
         self._reactor.stop()
 
     def _listen(self) -> None:

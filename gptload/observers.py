@@ -6,6 +6,7 @@ not remember it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +35,11 @@ _TWISTED_FIELDS: Final = frozenset(
 )
 
 
+# A message may quote what a client sent: a line break in it must not look like a line of
+# ours, and an escape sequence must not reach a terminal.
+_BREAKS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
 class LineFile(Protocol):
     """What lines are written to."""
 
@@ -47,12 +53,10 @@ class LineFile(Protocol):
 def text_line(event: LogEvent) -> str:
     """`2026-01-02 03:04:05 [info] words`, in the zone of `TZ`; a traceback follows."""
     moment = datetime.fromtimestamp(event.get("log_time", 0.0), UTC).astimezone()
-    # A message may quote what a client sent; a line break in it must not look like a
-    # line of ours.
-    words = "\\n".join(_words(event).splitlines())
+    words = _BREAKS.sub(lambda found: _escaped(found[0]), _words(event))
     line = f"{moment:%Y-%m-%d %H:%M:%S} [{_level(event)}] {words}"
     trace = _trace(event)
-    return scrub(f"{line}\n{trace}" if trace else line) + "\n"
+    return _clean(f"{line}\n{trace}" if trace else line) + "\n"
 
 
 def json_line(event: LogEvent) -> str:
@@ -80,6 +84,15 @@ def json_line(event: LogEvent) -> str:
         ).decode()
         + "\n"
     )
+
+
+def _clean(text: str) -> str:
+    """Without secrets, and without the halves of characters that no file takes."""
+    return scrub(text.encode("utf-8", "backslashreplace").decode())
+
+
+def _escaped(text: str) -> str:
+    return text.encode("unicode_escape").decode()
 
 
 def _level(event: LogEvent) -> str:

@@ -40,7 +40,7 @@ def test_every_provider_has_its_entry_point(setup: configparser.ConfigParser) ->
     modules = sorted(line.split(" = ")[1].split(":")[0] for line in points if line)
     files = (ROOT / "providers").glob("*.py")
     assert modules == sorted(
-        f"gptload_providers.{file.stem}" for file in files if "_" != file.stem[0]
+        f"gptload_providers.{file.stem}" for file in files if file.stem[0] != "_"
     )
 
 

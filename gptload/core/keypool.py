@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Container
 from heapq import heappop, heappush
+from typing import Final
 
 from attrs import define, field
 
 from gptload.core.balance import Rotation
 from gptload.core.keystate import State
+
+# Rests that end are noticed so many a pick: when half a million keys wake at midnight,
+# none of the picks that follow may pay for all of them.
+_WAKES_A_PICK: Final = 64
 
 
 @define(eq=False)
@@ -52,6 +57,9 @@ class KeyPool:
 
     def add(self, key: PoolKey) -> None:
         """Take a key up, in the state that it brings; one of the same id is replaced."""
+        before = self._keys.get(key.id)
+        if before is not None and before.weight != key.weight:
+            self._turns.remove(key.id)
         self._keys[key.id] = key
         self._place(key)
 
@@ -73,7 +81,7 @@ class KeyPool:
         key = self._keys.get(key_id)
         if key is None or key.state not in (State.ACTIVE, State.RESTING):
             return
-        if key.state is State.RESTING and key.until is not None and key.until >= until:
+        if key.state is State.RESTING and (key.until is None or key.until >= until):
             return
         key.state, key.until = State.RESTING, until
         self._place(key)
@@ -87,10 +95,16 @@ class KeyPool:
         """
         # Hot: once an attempt.
         alarms = self._alarms
-        while alarms and alarms[0][0] <= now:
-            self._wake(*heappop(alarms))
-        key_id = self._turns.pick(tried)
-        return None if key_id is None else self._keys[key_id]
+        while True:
+            due = _WAKES_A_PICK
+            while alarms and alarms[0][0] <= now and due:
+                self._wake(*heappop(alarms))
+                due -= 1
+            key_id = self._turns.pick(tried)
+            if key_id is not None:
+                return self._keys[key_id]
+            if due:
+                return None
 
     def wakes_at(self) -> float | None:
         """Epoch seconds at which the first resting key comes back; None when none rests."""

@@ -56,7 +56,7 @@ def weaknesses(name: str, secret: str) -> list[Weakness]:
         found.append(
             Weakness(
                 "high",
-                f'{name} contains the guessable word "{word[0].lower()}"',
+                f"{name} {_about(word[0], secret)}",
                 "Use random characters, such as `openssl rand -hex 32` prints.",
             )
         )
@@ -69,6 +69,11 @@ def weaknesses(name: str, secret: str) -> list[Weakness]:
             )
         )
     return found
+
+
+def _about(word: str, secret: str) -> str:
+    # A secret that is nothing but such a word is still not shown.
+    return "is a guessable word" if word == secret else f'contains the guessable word "{word}"'
 
 
 def _kinds(secret: str) -> int:

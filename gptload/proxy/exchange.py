@@ -173,7 +173,7 @@ class Exchange:
             self.deadline = inf if self.request.stream else self._end
         else:
             attempt.cancel()
-            self._relayed(UpstreamFailure(Trouble.TIMEOUT, "request_timeout"))
+            self._broken(UpstreamFailure(Trouble.TIMEOUT, "request_timeout"))
 
     # What an attempt tells.
 
@@ -341,7 +341,11 @@ class Exchange:
         connection = attempt.connection
         assert connection is not None
         self._relay = relay = Relay(
-            self.downstream, connection, self._relayed, expects_body=expects_body
+            self.downstream,
+            connection,
+            self._completed,
+            self._broken,
+            expects_body=expects_body,
         )
         connection.hand_over(relay)
         self.downstream.begin_response(
@@ -357,30 +361,35 @@ class Exchange:
         lines = [line for name, line in head.fields if name.to_client and not name.cors]
         return lines + cors.lines(first(self.request.head.fields, b"origin"))
 
-    def _relayed(self, failure: UpstreamFailure | None) -> None:
-        """The response has ended on both sides, or broken on the upstream's."""
+    def _completed(self) -> None:
+        """The upstream has said all; the last of it is about to go to the client."""
+        attempt = self._attempt
+        assert attempt is not None
+        if attempt is not self._last:  # else it's an error that has its record already
+            self._succeeded(attempt)
+        self._finish()
+
+    def _broken(self, failure: UpstreamFailure) -> None:
+        """The upstream stopped in the middle of its answer."""
         attempt = self._attempt
         assert attempt is not None
         self._relay = attempt.connection = None
-        if failure is not None and self.downstream.withdraw_response():
+        if self.downstream.withdraw_response():
             self.attempt_failed(attempt, failure)
             return
-        if failure is not None:
-            verdict = Verdict(Outcome.UPSTREAM_FAULT, reason=failure.trouble.name.lower())
-            self._blame(attempt, verdict)
-            self._record(attempt, verdict, attempt.status or 502, str(failure), final=True)
-            self.downstream.abort_response()
-        elif attempt is not self._last:
-            self._succeeded(attempt)
+        verdict = Verdict(Outcome.UPSTREAM_FAULT, reason=failure.trouble.name.lower())
+        self._blame(attempt, verdict)
+        self._record(attempt, verdict, attempt.status or 502, str(failure), final=True)
+        self.downstream.abort_response()
         self._finish()
 
     def _models_edited(self, attempt: Attempt, head: ResponseHead, body: bytes) -> None:
         attempt.connection = None
+        self._succeeded(attempt)
         self.downstream.begin_response(
             head.status, head.reason, self._response_lines(head), len(body)
         )
         self.downstream.end_response(body)
-        self._succeeded(attempt)
         self._finish()
 
     def _succeeded(self, attempt: Attempt) -> None:

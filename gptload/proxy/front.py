@@ -232,7 +232,7 @@ class _ControlExchange:
     def head_received(self, head: ResponseHead) -> None:
         connection = self._connection
         assert connection is not None
-        self._relay = Relay(self._downstream, connection, self._relayed)
+        self._relay = Relay(self._downstream, connection, self._completed, self._broken)
         connection.hand_over(self._relay)
         lines = [line for name, line in head.fields if name.back_from_control]
         cors = self._plane.cors
@@ -255,11 +255,13 @@ class _ControlExchange:
     def sending_resumed(self) -> None:
         self._downstream.resume_reading()
 
-    def _relayed(self, failure: UpstreamFailure | None) -> None:
+    def _completed(self) -> None:
         self._over = True
         self._connection = None
-        if failure is not None:
-            self._downstream.abort_response()
+
+    def _broken(self, failure: UpstreamFailure) -> None:
+        self._completed()
+        self._downstream.abort_response()
 
     def _framed(self, data: bytes) -> bytes:
         return chunk(data) if self._head.chunked else data

@@ -25,7 +25,6 @@ LAST_CHUNK: Final = b"0\r\n\r\n"
 
 # What a line may consist of. obs-text (0x80 and up) is allowed: people put UTF-8 there.
 _LINE_BYTES: Final = bytes((0x09, *range(0x20, 0x7F), *range(0x80, 0x100)))
-_HEAD_BYTES: Final = b"\r\n" + _LINE_BYTES
 _TARGET_BYTES: Final = bytes(range(0x21, 0x7F))
 _HOST_BYTES: Final = (
     b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~%!$&'()*+,;=:[]"
@@ -37,6 +36,13 @@ _ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)(/?.*)", re.IGNORECASE)
 _VERSIONS: Final = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
 _PLAIN_OPTIONS: Final = frozenset((b"", b"close", b"keep-alive"))
 _ANY_VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
+# RFC 9112 §7.1.1. A line that breaks off within quotes is refused, lest somebody else
+# think that it goes on.
+_EXTENSIONS: Final = re.compile(
+    rb"(?:[ \t]*;[ \t]*TOKEN(?:[ \t]*=[ \t]*(?:TOKEN|QUOTED))?)*".replace(
+        b"TOKEN", rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+    ).replace(b"QUOTED", rb'"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[\t -~\x80-\xff])*"')
+)
 # More than any body has, and few enough digits that no reader of them overflows.
 _LENGTH_DIGITS: Final = 18
 _SIZE_DIGITS: Final = 15
@@ -216,12 +222,12 @@ def parse_response_head(head: bytes) -> ResponseHead:
 
 
 def _lines(head: bytes) -> list[bytes]:
-    if head.translate(None, _HEAD_BYTES):
-        raise CodecError(400, "a control character in the head")
     lines = head.split(b"\r\n")
     breaks = len(lines) - 1
-    if head.count(b"\n") != breaks or head.count(b"\r") != breaks:
-        raise CodecError(400, "a bare CR or LF in the head")
+    # One pass finds both faults: all that isn't allowed within a line must be the CRs
+    # and LFs between the lines, two for each break.
+    if len(head.translate(None, _LINE_BYTES)) != 2 * breaks:
+        raise CodecError(400, "a control character, or a bare CR or LF, in the head")
     if breaks > FIELDS_LIMIT:
         raise CodecError(431, f"more than {FIELDS_LIMIT} fields")
     return lines
@@ -246,12 +252,13 @@ def _read_fields(lines: list[bytes], fields: list[Field]) -> list[Field]:
 
 
 def _learn(text: bytes, colon: bytes) -> FieldName:
+    if text[:1] in (b" ", b"\t"):
+        raise CodecError(400, "a folded field line")
     if not colon:
         raise CodecError(400, "a field line without a colon")
     name = learn(text)
     if name is None:
-        # A folded line begins with a blank, which no name does.
-        raise CodecError(400, "a folded line, or a field name that is not a token")
+        raise CodecError(400, "a field name that is not a token")
     return name
 
 
@@ -300,7 +307,7 @@ def _origin_form(method: bytes, target: bytes, head: RequestHead) -> bytes:
             raise CodecError(400, "the target's authority is malformed")
         head.host = authority  # §3.2.2: it takes the place of the Host field
         return path if path.startswith(b"/") else b"/" + path
-    if (method == b"OPTIONS" and target == b"*") or method == b"CONNECT":
+    if (method == b"OPTIONS" and target == b"*") or (method == b"CONNECT" and target):
         return target
     raise CodecError(400, "the target must begin with /")
 
@@ -313,8 +320,8 @@ def chunk(data: bytes) -> bytes:
 class ChunkReader:
     """Takes the framing off a chunked body, however it is cut into packets.
 
-    Extensions are passed over and trailers dropped: neither means anything here
-    (RFC 9112 §7.1.1, §7.1.2).
+    Extensions are passed over and trailers dropped, fields of framing among them:
+    none of them means anything here (RFC 9112 §7.1.1, §7.1.2).
 
     Attributes:
         ended: the last chunk and its trailers have been read.
@@ -407,10 +414,9 @@ class ChunkReader:
 def _chunk_size(line: bytes) -> int:
     digits = line
     if b";" in line:
-        digits, _, extension = line.partition(b";")
-        digits = digits.rstrip(b" \t")  # RFC 9112 §7.1.1: bad whitespace, to be accepted
-        if extension.translate(None, _LINE_BYTES):
-            raise CodecError(400, "a control character in a chunk extension")
+        digits = line.partition(b";")[0].rstrip(b" \t")
+        if len(line) <= SIZE_LINE_LIMIT and not _EXTENSIONS.fullmatch(line, len(digits)):
+            raise CodecError(400, "a malformed chunk extension")
     if not digits or digits.translate(None, _HEX_BYTES):
         raise CodecError(400, "a chunk's size is not a hexadecimal number")
     if len(line) > _SIZE_DIGITS and (

@@ -16,15 +16,18 @@ class Relay:
     """Moves one response. The sink of an upstream, and what a slow client pauses.
 
     Args:
-        ended: called once, with None when the response is complete, else with how it
-            broke. What the client is to see of a break is the caller's decision.
+        completed: called once the upstream's response is complete and before its last
+            bytes go to the client: who has the whole answer has left a trace.
+        broken: called once if it never will be. What the client is to see of that is
+            the caller's decision.
         expects_body: a response that ends without one is broken: an event stream.
     """
 
     __slots__ = (
+        "_broken",
+        "_completed",
         "_connection",
         "_downstream",
-        "_ended",
         "_expects_body",
         "moved_bytes",
     )
@@ -33,13 +36,15 @@ class Relay:
         self,
         downstream: ServerConnection,
         connection: UpstreamConnection,
-        ended: Callable[[UpstreamFailure | None], None],
+        completed: Callable[[], None],
+        broken: Callable[[UpstreamFailure], None],
         *,
         expects_body: bool = False,
     ) -> None:
         self._downstream = downstream
         self._connection = connection
-        self._ended = ended
+        self._completed = completed
+        self._broken = broken
         self._expects_body = expects_body
         self.moved_bytes = 0
 
@@ -54,13 +59,13 @@ class Relay:
     def body_ended(self, last: bytes) -> None:
         self.moved_bytes += len(last)
         if self._expects_body and not self.moved_bytes:
-            self._ended(UpstreamFailure(Trouble.EMPTY))
+            self._broken(UpstreamFailure(Trouble.EMPTY))
             return
+        self._completed()
         self._downstream.end_response(last)
-        self._ended(None)
 
     def failed(self, failure: UpstreamFailure) -> None:
-        self._ended(failure)
+        self._broken(failure)
 
     def sending_paused(self) -> None:
         self._downstream.pause_reading()

@@ -391,6 +391,10 @@ class ServerConnection(TwistedProtocol):
         if self._lost:
             return
         pending, self._pending = self._pending, b""
+        # Before the last write, which may fill the transport's buffer: nobody may be
+        # paused for it, since nothing would ever resume them.
+        self._response_open = False
+        self._sink = NOBODY
         if self._bodyless:
             last = b""
         if self._chunked:
@@ -398,8 +402,6 @@ class ServerConnection(TwistedProtocol):
             self.transport.write(b"%b%b0\r\n\r\n" % (pending, chunk))
         elif pending or last:
             self.transport.write(pending + last)
-        self._response_open = False
-        self._sink = NOBODY
         if self._reading_paused:
             self.resume_reading()  # to read the rest of the request and drop it
         if self._request_open and not self._can_finish_reading():

@@ -55,8 +55,8 @@ def job(clock: Clock, database: Database, directory: Path) -> Records:
 
 @pytest.fixture
 def journal(directory: Path, clock: Clock) -> Iterator[Journal]:
-    """A journal whose turns end at once."""
-    journal = Journal(directory, lambda end: end(), clock.callLater, clock.seconds)
+    """The journal whose records the job moves."""
+    journal = Journal(directory, clock.callLater, clock.seconds)
     yield journal
     journal.close()
 
@@ -261,7 +261,7 @@ async def test_a_line_that_is_still_being_written_is_left_for_later(
             raise OSError(28, "No space left on device")
         return os.write(descriptor, data)
 
-    journal = Journal(directory, lambda end: end(), clock.callLater, clock.seconds, write=write)
+    journal = Journal(directory, clock.callLater, clock.seconds, write=write)
     record = make_record()
     journal.append(record)
     await job.drain()
@@ -408,12 +408,10 @@ from pathlib import Path
 from gptload.proxy.journal import Journal
 from tests.parts.records import make_record
 
-ends = []
-journal = Journal(Path(sys.argv[1]), ends.append, None, time.time, segment_bytes=20_000)
+journal = Journal(Path(sys.argv[1]), None, time.time, segment_bytes=20_000)
 while True:
     record = make_record(id=f"{sys.argv[2]}-{make_record().id}")
     journal.append(record)
-    ends.pop()()
     print(record.id, flush=True)
 """
 

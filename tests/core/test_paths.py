@@ -89,7 +89,7 @@ def test_an_upstream_is_taken_apart(url: str, authority: bytes, origin: tuple) -
     ],
 )
 def test_what_cant_be_an_upstream_is_refused_without_showing_a_password(url: str) -> None:
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=r"upstream|URL") as caught:
         parse_upstream(url, 1)
     assert "secret" not in str(caught.value)
 

@@ -195,10 +195,11 @@ def test_a_redirect_changes_the_model_alone(
     members: list[tuple[str, Any]], as_ascii: bool, source: str, target: str
 ) -> None:
     members = [*members, ("model", source)]
-    body = "{%s}" % ",".join(
+    spelled = (
         f"{json.dumps(name, ensure_ascii=as_ascii)}:{json.dumps(value, ensure_ascii=as_ascii)}"
         for name, value in members
     )
+    body = f"{{{','.join(spelled)}}}"
     sent = redirect(body.encode(), {source: target}, strict=True)
     assert json.loads(sent) == json.loads(body) | {"model": target}
 

@@ -56,7 +56,7 @@ def test_the_references_default_is_everything_from_400_but_404() -> None:
     ],
 )
 def test_a_fault_is_named_and_quoted(text: str, words: str) -> None:
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match="status code") as caught:
         parse(f"429,{text}")
     assert str(caught.value).startswith(words)
     assert f'"{text}"' in str(caught.value)

@@ -25,6 +25,8 @@ from tests.parts.raw import Raw, Reply
 
 ROOT = Path(__file__).parents[2]
 AUTH_KEY = "sk-Xq7vT2-mB9kLw-4RzP8n-YcJ3hG"
+# Another reactor than the service would choose for itself; `make test-stock` sets it.
+REACTOR = os.environ.get("GPTLOAD_TEST_REACTOR", "")
 START_S = 30.0  # generous: machines that run tests are loaded
 STOP_S = 20.0
 MODELS = {
@@ -91,7 +93,13 @@ class Service:
     def start(self) -> Service:
         """Start it and wait until it serves."""
         self._process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile=", "gptload"],
+            [
+                str(Path(sys.executable).with_name("twistd")),
+                *(("-r", REACTOR) if REACTOR else ()),
+                "-n",
+                "--pidfile=",
+                "gptload",
+            ],
             cwd=self.folder,
             env=self._environment,
             stdout=subprocess.PIPE,

@@ -110,8 +110,12 @@ def test_a_limited_key_rests_until_the_time_that_the_answer_names() -> None:
         assert b"sk-pool-1-1" in scene.upstreams[0].heard()
         scene.upstreams[0].answers(OK)
     scene.advance(8)
-    client.says(post())
-    assert b"sk-pool-1-0" in scene.upstreams[0].heard()
+    sent = b""
+    for _ in range(2):
+        client.says(post())
+        sent += scene.upstreams[0].heard()
+        scene.upstreams[0].answers(OK)
+    assert b"sk-pool-1-0" in sent and b"sk-pool-1-1" in sent
 
 
 def test_when_all_keys_are_rejected_the_client_gets_the_last_answer_unchanged() -> None:
@@ -368,7 +372,8 @@ def test_any_valid_credential_lets_in_and_none_goes_on(line: bytes, channel: str
 def test_a_key_in_the_query_lets_in_and_leaves_no_trace() -> None:
     scene = Scene(group(channel="gemini"))
     scene.client().says(
-        b"GET /proxy/g/v1beta/models?pageSize=5&key=sk-proxy&%24alt=json HTTP/1.1\r\nHost: h\r\n\r\n"
+        b"GET /proxy/g/v1beta/models?pageSize=5&key=sk-proxy&%24alt=json HTTP/1.1\r\n"
+        b"Host: h\r\n\r\n"
     )
     sent = scene.upstreams[0].heard()
     assert sent.startswith(b"GET /v1beta/models?pageSize=5&%24alt=json HTTP/1.1\r\n")
@@ -579,6 +584,40 @@ def test_an_upstream_that_ends_its_body_with_the_connection_is_understood() -> N
     scene.upstreams[0].closes()
     assert body_of(client.heard()) == b"9\r\nall of it\r\n0\r\n\r\n"
     assert outcomes(scene) == [("ok", 200, True)]
+
+
+def test_a_pause_in_the_last_write_never_reaches_the_connection_that_is_free_again() -> None:
+    """It would stay paused in the pool, and its next user would wait for ever."""
+    scene = Scene(group())
+    client = scene.client()
+    client.says(post())
+    fills = client.transport.write
+
+    def write(data: bytes) -> None:
+        fills(data)
+        client.connection.pauseProducing()
+
+    client.transport.write = write  # type: ignore[method-assign]
+    scene.upstreams[0].answers(OK)
+    assert scene.upstreams[0].transport.producerState == "producing"
+    assert scene.pool.idle == scene.upstreams
+
+
+def test_a_record_is_made_before_the_client_has_the_whole_answer() -> None:
+    """Whoever has read an answer to its end finds it in the log, whatever happens next."""
+    scene = Scene(group())
+    client = scene.client()
+    seen: list[int] = []
+    client.transport.write = lambda data: seen.append(len(scene.records))  # type: ignore
+    client.says(post())
+    scene.upstreams[0].answers(OK)
+    client.says(post())
+    scene.upstreams[0].answers(STREAM + b"6\r\ndata:1\r\n")
+    scene.upstreams[0].answers(b"0\r\n\r\n")
+    client.says(post())
+    scene.upstreams[0].answers(answer(404))
+    client.says(GET.replace(b"sk-proxy", b"wrong"))
+    assert seen == [1, 1, 2, 3, 4]
 
 
 def test_a_body_that_ends_with_a_reset_is_broken() -> None:

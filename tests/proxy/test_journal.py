@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
 from gptload.core.record import AttemptRecord, decode
-from gptload.proxy.journal import RETRY_S, SLICE_RECORDS, Journal
+from gptload.proxy.journal import RETRY_S, Journal
 from tests.parts.records import make_record
 
 
@@ -38,24 +38,14 @@ class Disk:
 
 
 class Turns:
-    """A reactor's turns: what is to be done at the end of one, and its clock."""
+    """A reactor's clock."""
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self._waiting: list[Callable[[], None]] = []
-
-    def at_end(self, work: Callable[[], None]) -> None:
-        self._waiting.append(work)
-
-    def end(self) -> None:
-        work, self._waiting = self._waiting, []
-        for call in work:
-            call()
 
     def journal(self, directory: Path, disk: Disk | None = None, **limits: int) -> Journal:
         return Journal(
             directory,
-            self.at_end,
             self.clock.callLater,
             self.clock.seconds,
             write=(disk or Disk()).write,
@@ -89,56 +79,34 @@ def records(directory: Path) -> list[AttemptRecord]:
     return list(decode(content(directory)))
 
 
-def test_nothing_is_written_before_the_turn_ends_and_all_of_it_then(
-    tmp_path: Path, turns: Turns
-) -> None:
+def test_a_record_is_on_the_disk_when_append_returns(tmp_path: Path, turns: Turns) -> None:
+    """The client gets the last bytes of its answer after that, never before."""
     disk = Disk()
     journal = turns.journal(tmp_path, disk)
-    wanted = [make_record() for _ in range(20)]
-    for record in wanted:
-        journal.append(record)
-    assert disk.writes == 0
-    turns.end()
-    assert disk.writes == 1
-    assert records(tmp_path) == wanted
+    for number in range(1, 4):
+        journal.append(make_record())
+        assert disk.writes == number and len(records(tmp_path)) == number
+    assert turns.clock.getDelayedCalls() == []
     journal.close()
 
 
-def test_the_next_turn_appends_to_the_same_segment(tmp_path: Path, turns: Turns) -> None:
+def test_the_next_record_goes_to_the_same_segment(tmp_path: Path, turns: Turns) -> None:
     journal = turns.journal(tmp_path)
     wanted = [make_record(), make_record(error='a "quoted"\nline', model="模型")]
     for record in wanted:
         journal.append(record)
-        turns.end()
     assert records(tmp_path) == wanted
     assert len(list(tmp_path.iterdir())) == 1
     journal.close()
 
 
-def test_a_burst_is_written_in_slices_of_a_turn_each(tmp_path: Path, turns: Turns) -> None:
-    disk = Disk()
-    journal = turns.journal(tmp_path, disk)
-    wanted = [make_record() for _ in range(2 * SLICE_RECORDS + 1)]
-    for record in wanted:
-        journal.append(record)
-    turns.end()
-    assert len(records(tmp_path)) == SLICE_RECORDS
-    turns.clock.advance(0)
-    turns.clock.advance(0)
-    assert records(tmp_path) == wanted
-    assert disk.writes == 3
-    assert turns.clock.getDelayedCalls() == []
-    journal.close()
-
-
 def test_closing_writes_what_waits(tmp_path: Path, turns: Turns) -> None:
     journal = turns.journal(tmp_path)
-    wanted = [make_record() for _ in range(SLICE_RECORDS + 1)]
+    wanted = [make_record() for _ in range(3)]
     for record in wanted:
         journal.append(record)
     journal.close()
     assert records(tmp_path) == wanted
-    turns.end()  # what was scheduled before has nothing left to do
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -147,7 +115,6 @@ def test_a_full_segment_is_followed_by_a_new_one(tmp_path: Path, turns: Turns) -
     wanted = [make_record() for _ in range(10)]
     for record in wanted:
         journal.append(record)
-        turns.end()
         turns.clock.advance(0.001)
     assert records(tmp_path) == wanted
     assert len(list(tmp_path.glob("*.jsonl"))) > 2
@@ -159,7 +126,6 @@ def test_a_new_process_never_writes_behind_a_torn_line(tmp_path: Path, turns: Tu
     journal = turns.journal(tmp_path)
     record = make_record()
     journal.append(record)
-    turns.end()
     assert (tmp_path / "00000000000000-dead.jsonl").read_bytes() == b'["torn'
     newest = max(tmp_path.glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
     assert list(decode(newest.read_bytes())) == [record]
@@ -174,7 +140,6 @@ def test_a_full_disk_is_said_once_a_minute_and_nothing_is_lost_when_it_recovers(
     wanted = [make_record() for _ in range(50)]
     for record in wanted:
         journal.append(record)
-        turns.end()
         turns.clock.advance(1)
     assert [line for line in said if "can't be written (No space left" in line] == said
     assert len(said) == 1
@@ -198,7 +163,6 @@ def test_a_full_disk_and_full_memory_drop_the_newest_and_count_them(
     wanted = [make_record() for _ in range(100)]
     for record in wanted:
         journal.append(record)
-        turns.end()
     assert 0 < journal.dropped < 100
     kept = 100 - journal.dropped
 
@@ -208,7 +172,6 @@ def test_a_full_disk_and_full_memory_drop_the_newest_and_count_them(
     assert said[-1] == f"Journal is written again; {journal.dropped} records were lost"
     late = make_record()
     journal.append(late)
-    turns.end()
     assert records(tmp_path)[-1] == late
     journal.close()
 
@@ -218,7 +181,6 @@ def test_a_disk_that_never_recovers_leaves_no_timer_behind(
 ) -> None:
     journal = turns.journal(tmp_path, Disk(room=0))
     journal.append(make_record())
-    turns.end()
     journal.close()
     assert said[-1] == "Journal closed with 1 records unwritten"
     assert turns.clock.getDelayedCalls() == []
@@ -231,7 +193,6 @@ def test_a_folder_that_cannot_be_written_to_is_no_reason_to_fail(
     (tmp_path / "journal").rmdir()
     record = make_record()
     journal.append(record)
-    turns.end()
     assert "No such file or directory" in said[0]
     (tmp_path / "journal").mkdir()
     turns.clock.advance(RETRY_S)
@@ -247,7 +208,6 @@ def test_a_text_that_is_no_unicode_spoils_neither_its_record_nor_the_others(
     wanted = [make_record(), bad, make_record()]
     for record in wanted:
         journal.append(record)
-    turns.end()
     wanted[1] = bad._replace(model="lone ? surrogate")
     assert records(tmp_path) == wanted
     journal.close()
@@ -258,11 +218,9 @@ def test_a_record_that_cannot_be_encoded_is_dropped_alone(
 ) -> None:
     journal = turns.journal(tmp_path)
     journal.append(make_record(duration_ms=2**80))
-    turns.end()
     good = make_record()
     journal.append(make_record(duration_ms=2**80))
     journal.append(good)
-    turns.end()
     assert records(tmp_path) == [good]
     assert journal.dropped == 2
     assert said == 2 * ["Journal dropped a record that can't be encoded"]
@@ -292,7 +250,6 @@ def test_whatever_the_disk_does_the_lines_are_whole_and_in_order(
             for _ in range(value):
                 wanted.append(make_record())
                 journal.append(wanted[-1])
-            turns.end()
         elif step == "room":
             disk.room = value
         else:
@@ -313,12 +270,10 @@ import sys
 from pathlib import Path
 from gptload.proxy.journal import Journal
 from tests.parts.records import make_record
-ends = []
-journal = Journal(Path(sys.argv[1]), ends.append, None, lambda: 1.0)
+journal = Journal(Path(sys.argv[1]), None, lambda: 1.0)
 while True:
     record = make_record()
     journal.append(record)
-    ends.pop()()
     print(record.id, flush=True)
 """
     with subprocess.Popen(

@@ -154,6 +154,7 @@ class AdminSite(Site):
     """Says nothing of a request but its path: a query may hold a key."""
 
     logger = Logger()
+    noisy = False
 
     def log(self, request: HTTPRequest) -> None:
         """One line for each request that was refused or that may have changed something."""
@@ -274,7 +275,6 @@ class AdminRequest(Request):
         if not self.is_too_large:
             super().process()
             return
-        self.setHeader(b"Connection", b"close")
         limit = self.body_limit // 1024 // 1024
         error = BodyTooLarge(f"The body has more than {limit} MiB", hint="Send it in parts.")
         self.write(refusal(self, error))

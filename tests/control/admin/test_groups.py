@@ -476,8 +476,8 @@ async def test_only_an_aggregate_has_members(admin: Admin) -> None:
         assert answer.refused(400, "BAD_REQUEST") == "Group is not an aggregate group"
         answer = await admin.call(method, f"/api/groups/99/sub-groups{path}", said)
         assert answer.refused(404, "NOT_FOUND") == "Group not found"
-    path = f"/api/groups/{parent}/sub-groups/{one}"
-    for method, path in [("PUT", f"{path}/weight"), ("DELETE", path)]:
+    member = f"/api/groups/{parent}/sub-groups/{one}"
+    for method, path in [("PUT", f"{member}/weight"), ("DELETE", member)]:
         answer = await admin.call(method, path, {"weight": 1})
         assert answer.refused(404, "NOT_FOUND") == "Sub group not found"
     answer = await admin.call(
