@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import signal
 import subprocess
@@ -15,10 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import memory, peers, report, streams, tools, unary
-from benchmarks.processes import StartFailed
+from benchmarks.processes import StartFailed, busy_cores
 
 RESULTS: Final = Path(__file__).with_name("RESULTS.md")
 PARTS: Final = ("requests", "streams", "stalled", "memory", "micro")
+# More than a machine at rest needs for itself.
+QUIET_CORES: Final = 0.15
 MICRO: Final = ("rotation", "codec")
 
 
@@ -158,7 +159,9 @@ def main() -> int:
     # Short, because a Unix socket's path, which gptload makes below it, may not be long.
     with tempfile.TemporaryDirectory(prefix="gptload-bench-") as folder:
         bench = Bench(Path(folder), options)
-        _say(f"load average {os.getloadavg()[0]:.2f} at the start")
+        bench.findings.busy_cores = busy_cores()
+        if bench.findings.busy_cores > QUIET_CORES:
+            _say(f"Others keep {bench.findings.busy_cores:.2f} cores busy: this will be noisy")
         bench.run()
     text = report.page(bench.findings)
     target = options.output or (RESULTS if is_whole else None)

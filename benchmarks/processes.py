@@ -130,6 +130,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def busy_cores(seconds: float = 1.0) -> float:
+    """How many cores the whole machine keeps busy, watched for so long."""
+
+    def ticks() -> int:
+        # proc(5): user nice system idle iowait irq softirq steal
+        fields = list(map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]))
+        return sum(fields) - fields[3] - fields[4]
+
+    before = ticks()
+    time.sleep(seconds)
+    return (ticks() - before) * _TICK_S / seconds
+
+
 def _cpu_ticks(stat: str) -> int:
     try:
         # The name, in brackets, may hold blanks; 14 and 15 of proc(5) are utime and stime.

@@ -34,12 +34,14 @@ class Findings:
 
     Attributes:
         how: rounds and seconds, in words.
+        busy_cores: what others used of the machine before the run.
         versions: by the peer's label.
         missing: what wasn't measured, and why.
         micro: the lines that each small benchmark printed, by name.
     """
 
     how: str = ""
+    busy_cores: float = 0.0
     versions: dict[str, str] = field(factory=dict)
     missing: list[str] = field(factory=list)
     unary: Unary | None = None
@@ -288,6 +290,7 @@ def _conditions(found: Findings) -> Iterator[str]:
     )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     yield f"{os.cpu_count()} cores, {_cpu_model()}, {memory:.0f} GiB; Linux {platform.release()}"
+    yield f"others kept {found.busy_cores:.2f} cores busy before the start"
     yield (
         f"Python {platform.python_version()}, Twisted {importlib.metadata.version('twisted')}, "
         f"{ssl.OPENSSL_VERSION}"

@@ -39,7 +39,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import directlyProvides, implementer, providedBy
 
 from gptload.core.snapshot import Origin
 from gptload.wire.upstream import Idle, Trouble, UpstreamConnection, UpstreamFailure
@@ -287,8 +287,11 @@ class _TunnelProtocol(ProtocolWrapper):
     factory: _TunnelFactory
     transport: ITransport
 
-    def connectionMade(self) -> None:
-        # Not super(): that would tell the inner protocol that it is connected.
+    def makeConnection(self, transport: ITransport) -> None:
+        # Not super(): that would tell the inner protocol at once that it is connected.
+        directlyProvides(self, providedBy(transport))
+        self.transport = transport
+        self.factory.registerProtocol(self)
         self._dialogue = self.factory.make()
         self._open = False
         self._received = b""
