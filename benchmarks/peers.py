@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from benchmarks import certificate, tools
-from benchmarks.load import SHAPES, Shape, model
+from benchmarks.load import SHAPES, model
 from benchmarks.processes import Process, free_port
 from gptload._version import __version__
 
@@ -130,7 +130,7 @@ class StockRelay(Relay):
 
 
 class Nginx(Peer):
-    """nginx's `proxy_pass`, one worker."""
+    """nginx's `proxy_pass`, one worker, unbuffered as streams need it."""
 
     name = "nginx"
     label = "nginx"
@@ -243,7 +243,8 @@ http://127.0.0.1:{self._port} {{
 
     def version(self) -> str:
         # Of one that `go install` built, `caddy version` knows nothing.
-        return tools.version([self._program, "build-info"], r"caddy/v2\s+v([\d.]+)")
+        built = tools.version([self._program, "build-info"], r"caddy/v2\s+v([\d.]+)")
+        return tools.version([self._program, "version"]) if built == "?" else built
 
 
 class LiteLLM(Peer):
@@ -306,9 +307,10 @@ class LiteLLM(Peer):
 class Gptload(Peer):
     """The service as a user starts it, with everything on.
 
-    Client authentication, choice of ten keys, journal, counters. Only the hour at
-    which records move from the journal to the database is ours, so that it doesn't
-    fall into another peer's burst: `catch_up` moves them.
+    Client authentication, choice of ten keys, journal, counters. Two settings are not
+    the default: how many idle upstream connections it may keep, as for nginx and Caddy;
+    and when records move from the journal to the database, so that it doesn't fall into
+    another peer's burst. `catch_up` moves them, and that cost is shown too.
     """
 
     name = "gptload"
@@ -428,6 +430,3 @@ def _answers(url: str) -> bool:
             return bool(response.status == 200)
     except OSError:
         return False
-
-
-__all__ = ["ALL", "USUAL", "Gptload", "Peer", "Shape", "Upstream"]
