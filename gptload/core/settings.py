@@ -135,7 +135,7 @@ class Settings:
         600,
         REQUEST,
         "Request Timeout (seconds)",
-        "The whole life of one attempt that is not streamed, body included.",
+        "All attempts of one call, body included; of a streamed one, until it begins.",
         unit="s",
         between=(1, _LONGEST_S),
     )

@@ -167,7 +167,8 @@ class UpstreamConnection(TwistedProtocol):
         self._chunks: ChunkReader | None = None
         self._is_head = False
         self._keep_alive = True
-        self._sending = False  # the request isn't sent completely
+        self._sending = False  # the request isn't handed to the transport completely
+        self._backed_up = False  # the transport's buffer is full of it
         self._received = False  # at least one byte of the response
         self._paused = False
         self.uses = 0
@@ -276,10 +277,12 @@ class UpstreamConnection(TwistedProtocol):
     # IPushProducer, for the transport: its buffer of what we send fills and drains.
 
     def pauseProducing(self) -> None:
+        self._backed_up = True
         if self._sink is not None:
             self._sink.sending_paused()
 
     def resumeProducing(self) -> None:
+        self._backed_up = False
         if self._sink is not None:
             self._sink.sending_resumed()
 
@@ -371,7 +374,7 @@ class UpstreamConnection(TwistedProtocol):
         assert sink is not None
         self._in_body = False
         self._chunks = None
-        if rest or self._sending or not self._keep_alive:
+        if rest or self._sending or self._backed_up or not self._keep_alive:
             # Bytes past the end, or an answer before we had sent everything: nobody
             # can say any more where the next answer would begin.
             self.abort()
