@@ -55,7 +55,7 @@ def split_query(query: bytes) -> tuple[bytes, list[bytes]]:
                 credentials.append(unquote_to_bytes(value.replace(b"+", b" ")))
         else:
             kept.append(pair)
-    return (b"&".join(kept), credentials) if credentials or kept else (b"", credentials)
+    return b"&".join(kept), credentials
 
 
 def join(upstream: Upstream, path: bytes, query: bytes) -> bytes:
@@ -78,15 +78,16 @@ def parse_upstream(url: str, weight: int) -> Upstream:
     text = url.strip()
     if not text:
         raise ValueError("upstream URL cannot be empty")
+    shown = text.rpartition("@")[2]  # what stands before it may be a password
     parts = urlsplit(text)
     if parts.scheme.lower() not in _DEFAULT_PORTS or not parts.hostname:
-        raise ValueError(f"invalid URL format for upstream: {text}")
+        raise ValueError(f"invalid URL format for upstream: {shown}")
     if parts.username is not None or parts.password is not None:
         raise ValueError("upstream URL must not contain a user or password; use a header rule")
     if parts.fragment:
-        raise ValueError(f"upstream URL must not have a fragment: {text}")
+        raise ValueError(f"upstream URL must not have a fragment: {shown}")
     if _UNSAFE.search(text):
-        raise ValueError(f"upstream URL has a character that must be percent-encoded: {text!r}")
+        raise ValueError(f"upstream URL has a character that must be percent-encoded: {shown!r}")
     scheme = parts.scheme.lower()
     try:
         port = parts.port if parts.port is not None else _DEFAULT_PORTS[scheme]
@@ -98,14 +99,14 @@ def parse_upstream(url: str, weight: int) -> Upstream:
         if port == 0:
             raise ValueError("port 0")
     except ValueError as error:
-        raise ValueError(f"invalid URL format for upstream: {text} ({error})") from None
-    shown = f"[{host}]" if _is_ipv6(host) else host
+        raise ValueError(f"invalid URL format for upstream: {shown} ({error})") from None
+    authority = f"[{host}]" if _is_ipv6(host) else host
     if port != _DEFAULT_PORTS[scheme]:
-        shown = f"{shown}:{port}"
+        authority = f"{authority}:{port}"
     return Upstream(
         url=text,
         origin=Origin(scheme, host, port),
-        authority=shown.encode("ascii"),
+        authority=authority.encode("ascii"),
         path=_ascii(parts.path).rstrip(b"/"),
         query=_ascii(parts.query),
         weight=weight,

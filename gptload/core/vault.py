@@ -4,7 +4,7 @@ A sealed key is a token: `g1:` and base64url of nonce, AES-256-GCM ciphertext an
 tag. The secret behind it comes from `ENCRYPTION_KEY` by scrypt (RFC 7914) with a
 salt that the database keeps, so the same password protects two databases with two
 secrets. What isn't a token is plain text: a database filled before encryption was
-switched on stays readable.
+switched on stays readable. A plain text that looks like a token gets `g0:` in front.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 import re
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import quote, quote_plus
+from urllib.parse import unquote, unquote_plus
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -26,7 +26,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 # sign in for the first time.
 PUBLIC: Final = "sk-123456"
 
-_PREFIX: Final = "g1:"
+_SEALED: Final = "g1:"
+_VERBATIM: Final = "g0:"
 _NONCE_BYTES: Final = 12
 _SCRYPT: Final = {"n": 2**15, "r": 8, "p": 1, "maxmem": 64 * 1024 * 1024, "dklen": 64}
 
@@ -58,10 +59,11 @@ class Vault:
     def seal(self, secret: bytes) -> str:
         """The form in which a key is stored."""
         if self._cipher is None:
-            return secret.decode("utf-8", "surrogateescape")
+            text = secret.decode("utf-8", "surrogateescape")
+            return _VERBATIM + text if text.startswith((_SEALED, _VERBATIM)) else text
         nonce = os.urandom(_NONCE_BYTES)
         sealed = nonce + self._cipher.encrypt(nonce, secret, None)
-        return _PREFIX + base64.urlsafe_b64encode(sealed).decode("ascii")
+        return _SEALED + base64.urlsafe_b64encode(sealed).decode("ascii")
 
     def open(self, stored: str) -> bytes:
         """The key itself.
@@ -70,12 +72,12 @@ class Vault:
             VaultError: it was sealed under another password. A ciphertext must never
                 go upstream in a key's place.
         """
-        if not stored.startswith(_PREFIX):
-            return stored.encode("utf-8", "surrogateescape")
+        if not stored.startswith(_SEALED):
+            return stored.removeprefix(_VERBATIM).encode("utf-8", "surrogateescape")
         if self._cipher is None:
             raise VaultError("the key is encrypted, and ENCRYPTION_KEY is not set")
         try:
-            sealed = base64.urlsafe_b64decode(stored[len(_PREFIX) :].encode("ascii"))
+            sealed = base64.urlsafe_b64decode(stored[len(_SEALED) :].encode("ascii"))
             return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
         except (InvalidTag, ValueError, binascii.Error, UnicodeEncodeError):
             raise VaultError("the key was encrypted with another ENCRYPTION_KEY") from None
@@ -98,15 +100,26 @@ def mask(secret: str) -> str:
 
 def redact(text: str, secrets: Iterable[bytes]) -> str:
     """Mask every occurrence of these secrets, as they are or escaped for a URL."""
-    for raw in secrets:
+    # The longest first: a short one may be the beginning of a long one.
+    for raw in sorted(secrets, key=len, reverse=True):
         secret = raw.decode("utf-8", "replace")
         if not secret:
             continue
         hidden = mask(secret)
-        # The longest form first: an escaped one may contain a plain one.
-        for form in sorted({secret, quote(secret, safe=""), quote_plus(secret)}, key=len)[::-1]:
-            text = text.replace(form, hidden)
+        text = text.replace(secret, hidden)
+        if "%" in text and (secret in unquote(text) or secret in unquote_plus(text)):
+            text = _escaped(secret).sub(hidden.replace("\\", r"\\"), text)
     return text
+
+
+def _escaped(secret: str) -> re.Pattern[str]:
+    """Finds a secret whichever of its characters are percent-encoded: everybody's differ."""
+    forms = []
+    for character in secret:
+        percent = "".join(f"%(?i:{byte:02x})" for byte in character.encode())
+        plus = r"|\+" if character == " " else ""
+        forms.append(f"(?:{re.escape(character)}|{percent}{plus})")
+    return re.compile("".join(forms))
 
 
 _SHAPES: Final = re.compile(

@@ -128,7 +128,8 @@ class Connector:
             How to give up.
         """
         attempt = _Opening(self._reactor, timeout_s, done)
-        secure = route.origin.scheme == "https"
+        # Whose TLS the request waits for: that of a proxy that gets it, else the origin's.
+        secure = (route.proxy if route.absolute else route.origin.scheme).startswith("https")
         factory = Factory.forProtocol(
             lambda: UpstreamConnection(idle, attempt.handshake_ended, secure=secure)
         )
@@ -250,8 +251,10 @@ class _Opening:
             return
         if isinstance(result, UpstreamFailure):
             self._stop()
-        elif self._alarm.active():
-            self._alarm.cancel()
+        else:
+            self._connection = None  # not ours any more: a late cancel must not end it
+            if self._alarm.active():
+                self._alarm.cancel()
         done(result)
 
     def _stop(self) -> None:
@@ -274,7 +277,12 @@ class _Tunnel:
         self._make = make
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        result: Deferred[IProtocol] = Deferred(lambda _: connecting.cancel())
+        def give_up(_: object) -> None:
+            connecting.cancel()
+            for tunnel in factory.protocols:  # connected already, and waiting for the proxy
+                tunnel.transport.abortConnection()
+
+        result: Deferred[IProtocol] = Deferred(give_up)
         factory = _TunnelFactory(protocolFactory, self._make, result)
         connecting = self._proxy.connect(factory)
         connecting.addErrback(lambda failure: None if result.called else result.errback(failure))

@@ -129,6 +129,26 @@ def test_rules_run_in_their_order_over_all_fields_of_a_name() -> None:
     assert [line for _, line in request.fields] == [b"X-C: ", b"X-A: newer"]
 
 
+NAMES = st.sampled_from(["X-A", "x-a", "X-B", "Authorization"])
+
+
+@given(
+    st.lists(st.tuples(NAMES, st.text("ab", max_size=2)), max_size=6),
+    st.lists(st.tuples(NAMES, st.none() | st.text("ab", max_size=2)), max_size=6),
+)
+def test_the_last_rule_of_a_name_holds_and_other_fields_are_left_alone(
+    fields: list[tuple[str, str]], rules: list[tuple[str, str | None]]
+) -> None:
+    request = outgoing(*(f"{field}: {value}".encode() for field, value in fields))
+    apply_rules(request, [rule(field, value) for field, value in rules], VARIABLES)
+    last = {field.lower(): (field, value) for field, value in rules}
+    untouched = [f"{f}: {v}".encode() for f, v in fields if f.lower() not in last]
+    lines = [line for _, line in request.fields]
+    assert lines[: len(untouched)] == untouched
+    put = [f"{f}: {v}".encode() for f, v in last.values() if v is not None]
+    assert sorted(lines[len(untouched) :]) == sorted(put)
+
+
 def test_variables_are_replaced_once_and_unknown_ones_stay() -> None:
     """A value that contains another variable must not expand by luck (D45)."""
     request = outgoing()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 from hypothesis import given
@@ -81,6 +81,11 @@ def test_an_upstream_is_taken_apart(url: str, authority: bytes, origin: tuple) -
         "http://h:0",
         "http://h:x",
         "http://user:secret@h",
+        "ftp://user:secret@h",
+        "http://user:secret@",
+        "user:secret@h",
+        "http://user:secret@h:99999",
+        "http://h:x@secret@[::1",
         "https://h/#f",
         "http://h/a b",
         "http://[::1",
@@ -92,6 +97,22 @@ def test_what_cant_be_an_upstream_is_refused_without_showing_a_password(url: str
     with pytest.raises(ValueError, match=r"upstream|URL") as caught:
         parse_upstream(url, 1)
     assert "secret" not in str(caught.value)
+
+
+PATH = st.text("aZ/%2F.:;@~ü", max_size=12)
+QUERY = st.text("a=&%+?1", max_size=12).map(str.encode)
+
+
+@given(base=PATH, own=QUERY, path=PATH, query=QUERY)
+def test_joining_adds_and_changes_nothing(base: str, own: bytes, path: str, query: bytes) -> None:
+    """Prefix, path and queries are all there, byte for byte, each once (D31, D33)."""
+    upstream = parse_upstream(f"https://h/{base}?{own.decode()}", 1)
+    rest = b"/" + path.encode()
+    target = join(upstream, rest, query)
+    before, mark, after = target.partition(b"?")
+    assert before == quote("/" + base, safe="/%:;@~.").encode().rstrip(b"/") + rest
+    assert after == b"&".join(part for part in (own, query) if part)
+    assert bool(mark) == bool(own or query)
 
 
 def test_credentials_leave_the_query_and_nothing_else_changes() -> None:

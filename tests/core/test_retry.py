@@ -40,6 +40,14 @@ def test_a_set_policy_is_the_whole_policy_of_statuses() -> None:
     assert decide(Outcome.CLIENT_GONE, 404, 1, policy, repeatable=True) is Next.RETURN
 
 
+def test_a_policy_may_name_a_success_and_is_bound_by_the_same_limits() -> None:
+    """1xx to 3xx may be listed, and then count as failures."""
+    policy = evolve(SETTINGS, failover=frozenset({200, 302}))
+    assert decide(Outcome.OK, 302, 1, policy, repeatable=True) is Next.RETRY
+    assert decide(Outcome.OK, 302, 4, policy, repeatable=True) is Next.RETURN
+    assert decide(Outcome.OK, 302, 1, policy, repeatable=False) is Next.RETURN
+
+
 def test_an_empty_policy_still_leaves_transport_faults_to_the_outcome() -> None:
     policy = evolve(SETTINGS, failover=frozenset())
     assert decide(Outcome.UPSTREAM_FAULT, 500, 1, policy, repeatable=True) is Next.RETURN

@@ -26,8 +26,11 @@ def test_what_is_sealed_is_opened_and_never_looks_alike(secret: bytes) -> None:
 
 @given(st.binary(max_size=50))
 def test_without_a_password_a_key_is_kept_as_it_is(secret: bytes) -> None:
-    if not secret.startswith(b"g1:"):
-        assert PLAIN.open(PLAIN.seal(secret)) == secret
+    for key in (secret, b"g1:" + secret, b"g0:" + secret):
+        assert PLAIN.open(PLAIN.seal(key)) == key
+        assert SEALING.open(SEALING.seal(key)) == key
+    if not secret.startswith((b"g0:", b"g1:")):
+        assert PLAIN.seal(secret).encode("utf-8", "surrogateescape") == secret
 
 
 def test_a_ciphertext_is_never_taken_for_a_key() -> None:
@@ -70,6 +73,33 @@ def test_no_form_of_a_secret_survives_redaction(key: str, before: str, after: st
     if key not in mask(key):
         assert key not in redacted
         assert f"key={quote(key, safe='')}" not in redacted
+
+
+@given(KEY, st.data())
+def test_a_secret_is_found_whichever_of_its_characters_are_escaped(
+    key: str, data: st.DataObject
+) -> None:
+    """`quote` leaves `/`, JavaScript leaves `!'()*`, others write `%2f` or escape letters."""
+    escapes = st.sampled_from(["{0}", "%{1:02X}", "%{1:02x}"])
+    escaped = "".join(data.draw(escapes).format(c, ord(c)) for c in key)
+    redacted = redact(f"https://h/?key={escaped}", [key.encode()])
+    if key not in mask(key):
+        assert escaped not in redacted and mask(key) in redacted
+
+
+def test_a_form_escapes_blanks_as_plus() -> None:
+    assert redact("key=a+b%2Fcdefgh", [b"a b/cdefgh"]) == "key=a b/****efgh"
+
+
+def test_a_secret_that_begins_like_another_leaves_no_tail_of_it() -> None:
+    secrets = [b"sk-123456", b"sk-123456-the-rest-of-it"]
+    assert redact("got sk-123456-the-rest-of-it", secrets) == "got sk-1****f-it"
+
+
+def test_a_text_without_secrets_stays_as_it_is() -> None:
+    text = "100 % of 20%2F are + fine"
+    assert redact(text, [b"", b"sk-1234567890"]) == text
+    assert redact(text, []) == text
 
 
 def test_redaction_reaches_short_keys_too() -> None:
