@@ -42,7 +42,7 @@ from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer, providedBy
 
 from gptload.core.snapshot import Origin
-from gptload.wire.upstream import Idle, Trouble, UpstreamConnection, UpstreamFailure
+from gptload.wire.upstream import Idle, Trouble, UpstreamConnection, UpstreamFailure, cause_of
 
 _TLS_HOSTS: Final = 256
 _PROXY_HEAD_LIMIT: Final = 16 * 1024
@@ -336,9 +336,10 @@ class _TunnelProtocol(ProtocolWrapper):
         if self._open:
             super().connectionLost(reason)
         elif not self.factory.result.called:
-            self.factory.result.errback(
-                UpstreamFailure(Trouble.OUTBOUND_PROXY, "it closed the connection")
-            )
+            trouble, words = cause_of(reason)
+            if trouble is not Trouble.TLS:
+                words = "it closed the connection"
+            self.factory.result.errback(UpstreamFailure(Trouble.OUTBOUND_PROXY, words))
 
     def _refuse(self, failure: UpstreamFailure) -> None:
         if not self.factory.result.called:

@@ -259,7 +259,7 @@ class UpstreamConnection(TwistedProtocol):
         self._idle.forget(self)
         ready, self._ready = self._ready, None
         if ready is not None:
-            ready(UpstreamFailure(*_reason(reason)))
+            ready(UpstreamFailure(*cause_of(reason)))
         sink, self._sink = self._sink, None
         if sink is None:
             return
@@ -269,7 +269,7 @@ class UpstreamConnection(TwistedProtocol):
         elif self._in_body:
             sink.failed(UpstreamFailure(Trouble.BROKEN))
         else:
-            trouble, detail = _reason(reason)
+            trouble, detail = cause_of(reason)
             sink.failed(
                 UpstreamFailure(trouble, detail, stale=self.uses > 1 and not self._received)
             )
@@ -393,7 +393,7 @@ class UpstreamConnection(TwistedProtocol):
             sink.failed(failure)
 
 
-def _reason(reason: object) -> tuple[Trouble, str]:
+def cause_of(reason: object) -> tuple[Trouble, str]:
     """What a connection's end says about its cause, in words without addresses."""
     value = getattr(reason, "value", None)
     if isinstance(value, SSL.Error):

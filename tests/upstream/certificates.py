@@ -22,8 +22,14 @@ class Certificates:
     key: Path
 
 
-def make(folder: Path, name: str = "localhost") -> Certificates:
-    """Write a new CA and a leaf for `name` (and 127.0.0.1, if that is localhost)."""
+def make(
+    folder: Path, name: str = "localhost", lasts: datetime.timedelta = datetime.timedelta(days=7)
+) -> Certificates:
+    """Write a new CA and a leaf for `name` (and its addresses, if that is localhost).
+
+    Args:
+        lasts: of the leaf, from now; negative for one that has expired.
+    """
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Scripted provider's CA")])
     ca = (
@@ -38,12 +44,13 @@ def make(folder: Path, name: str = "localhost") -> Certificates:
     leaf_key = ec.generate_private_key(ec.SECP256R1())
     names: list[x509.GeneralName] = [x509.DNSName(name)]
     if name == "localhost":
-        names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
+        names += [x509.IPAddress(ipaddress.ip_address(text)) for text in ("127.0.0.1", "::1")]
     leaf = (
         _builder(
             x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]),
             ca_name,
             leaf_key.public_key(),
+            lasts,
         )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
@@ -70,7 +77,10 @@ def make(folder: Path, name: str = "localhost") -> Certificates:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    lasts: datetime.timedelta = datetime.timedelta(days=7),
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
@@ -80,7 +90,7 @@ def _builder(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=7))
+        .not_valid_after(now + lasts)
     )
 
 

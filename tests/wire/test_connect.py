@@ -1,161 +1,24 @@
-"""Getting there through outbound proxies, on real sockets."""
+"""Getting there: TCP, TLS and outbound proxies, on real sockets."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
-import threading
-from collections.abc import AsyncIterator, Iterator
+import socket
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from gptload.core.headers import OutgoingRequest
 from gptload.core.paths import parse_upstream
-from gptload.core.settings import Settings
-from gptload.wire.client import Client
-from gptload.wire.connect import Connector, Route
-from gptload.wire.pool import ConnectionPool
-from gptload.wire.sweep import Sweep
+from gptload.core.snapshot import Origin
+from gptload.wire.connect import Route
 from gptload.wire.upstream import Trouble, UpstreamConnection, UpstreamFailure
 from tests.upstream import certificates
-
-REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
-
-
-class Peers:
-    """An upstream and proxies of each kind, in a thread of their own.
-
-    Attributes:
-        seen: request heads that the upstream got, and what the proxies were asked for.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.certificates = certificates.make(folder)
-        self.seen: list[bytes] = []
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-
-    def start(self, handler: Any, tls: bool = False) -> int:
-        """Serve on a free port; its number."""
-        context = None
-        if tls:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(self.certificates.cert, self.certificates.key)
-
-        async def begin() -> int:
-            server = await asyncio.start_server(handler, "127.0.0.1", 0, ssl=context)
-            port: int = server.sockets[0].getsockname()[1]
-            return port
-
-        return asyncio.run_coroutine_threadsafe(begin(), self._loop).result(5)
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
-
-    async def upstream(self, reader: Any, writer: Any) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                self.seen.append(await reader.readuntil(b"\r\n\r\n"))
-                writer.write(REPLY)
-
-    def http_proxy(self, answer: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n") -> Any:
-        async def serve(reader: Any, writer: Any) -> None:
-            head = await reader.readuntil(b"\r\n\r\n")
-            self.seen.append(head)
-            for index in range(len(answer)):  # one byte at a time
-                writer.write(answer[index : index + 1])
-                await writer.drain()
-            if b" 200 " in answer:
-                await _splice(reader, writer, *_target(head))
-            else:
-                writer.close()
-
-        return serve
-
-    def socks(self, method: int = 0, status: int = 0) -> Any:
-        async def serve(reader: Any, writer: Any) -> None:
-            count = (await reader.readexactly(2))[1]
-            await reader.readexactly(count)
-            writer.write(bytes((5, method)))
-            if method == 2:
-                _, length = await reader.readexactly(2)
-                user = await reader.readexactly(length)
-                password = await reader.readexactly((await reader.readexactly(1))[0])
-                self.seen.append(b"%b:%b" % (user, password))
-                writer.write(b"\x01\x00")
-            *_, kind = await reader.readexactly(4)
-            size = {1: 4, 4: 16}.get(kind) or (await reader.readexactly(1))[0]
-            host = await reader.readexactly(size)
-            port = int.from_bytes(await reader.readexactly(2), "big")
-            self.seen.append(b"kind %d" % kind)
-            for byte in bytes((5, status, 0, 1, 0, 0, 0, 0, 0, 0)):
-                writer.write(bytes((byte,)))
-                await writer.drain()
-            if not status:
-                name = "127.0.0.1" if kind == 1 else host.decode()
-                await _splice(reader, writer, name, port)
-
-        return serve
-
-
-def _target(head: bytes) -> tuple[str, int]:
-    host, _, port = head.split(b" ")[1].rpartition(b":")
-    return host.decode(), int(port)
-
-
-async def _splice(reader: Any, writer: Any, host: str, port: int) -> None:
-    far_reader, far_writer = await asyncio.open_connection(host, port)
-
-    async def move(source: Any, sink: Any) -> None:
-        with contextlib.suppress(ConnectionError):
-            while data := await source.read(65536):
-                sink.write(data)
-        sink.close()
-
-    await asyncio.gather(move(reader, far_writer), move(far_reader, writer))
-
-
-@pytest.fixture
-def peers(tmp_path: Path) -> Iterator[Peers]:
-    started = Peers(tmp_path)
-    yield started
-    started.stop()
-
-
-class Way:
-    """Connections of the service's own kind, and a request over them."""
-
-    def __init__(self, reactor: Any, authority: Path | None = None) -> None:
-        self.reactor = reactor
-        self.sweep = Sweep(reactor, reactor.seconds)
-        self.sweep.start()
-        self.connector = Connector(reactor, authority)
-        self.pool = ConnectionPool(self.connector, self.sweep)
-
-    def get(self, url: str, proxy: str = "", timeout_s: float = 5.0) -> Deferred[Any]:
-        request = OutgoingRequest(b"GET", b"/a?b", [])
-        client = Client(self.pool, self.sweep)
-        return client.request(parse_upstream(url, 1), proxy, request, b"", Settings(), timeout_s)
-
-    async def close(self) -> None:
-        self.pool.close()
-        self.sweep.stop()
-        await deferLater(self.reactor, 0.02)  # connections are lost a turn after they are aborted
-
-
-@pytest_twisted.async_yield_fixture
-async def way(reactor: Any, peers: Peers) -> AsyncIterator[Way]:
-    made = Way(reactor, peers.certificates.ca)
-    yield made
-    await made.close()
+from tests.wire.peers import Peers, Way
 
 
 async def test_plain_and_tls_connections_are_made_and_kept(peers: Peers, way: Way) -> None:
@@ -165,6 +28,13 @@ async def test_plain_and_tls_connections_are_made_and_kept(peers: Peers, way: Wa
         assert (await way.get(url)).body == b"hi"
         assert (await way.get(url)).status == 200
     assert way.pool.idle_count == 2
+
+
+async def refusal(way: Way, url: str, proxy: str = "") -> UpstreamFailure:
+    """How getting there fails."""
+    with pytest.raises(UpstreamFailure) as caught:
+        await way.get(url, proxy)
+    return caught.value
 
 
 async def test_a_certificate_of_an_unknown_authority_is_refused(reactor: Any, peers: Peers) -> None:
@@ -177,13 +47,11 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(reactor: Any, pe
 
 
 async def test_a_server_that_never_shakes_hands_is_given_up_in_time(peers: Peers, way: Way) -> None:
-    async def silent(reader: Any, writer: Any) -> None:
-        await asyncio.sleep(60)
-
-    port = peers.start(silent)
+    port = peers.start(peers.silent)
     with pytest.raises(UpstreamFailure) as caught:
         await way.get(f"https://localhost:{port}", timeout_s=0.5)
     assert caught.value.trouble is Trouble.TIMEOUT
+    await peers.have_seen_off(1)
 
 
 async def test_https_goes_through_an_http_proxys_tunnel(peers: Peers, way: Way) -> None:
@@ -253,13 +121,226 @@ async def test_a_name_that_nobody_knows_is_a_failed_connection(way: Way) -> None
     assert caught.value.trouble is Trouble.CONNECT
 
 
-async def test_giving_up_leaves_nothing_behind(peers: Peers, way: Way) -> None:
-    async def silent(reader: Any, writer: Any) -> None:
-        await asyncio.sleep(60)
-
-    port = peers.start(silent)
+@pytest.mark.parametrize("through", ["tcp", "tls", "http", "socks5", "https"])
+async def test_giving_up_leaves_nothing_behind(peers: Peers, way: Way, through: str) -> None:
+    """Whatever it was waiting for: the sockets are closed, and nobody is called."""
     heard: list[UpstreamConnection | UpstreamFailure] = []
-    route = Route(parse_upstream(f"https://localhost:{port}", 1).origin)
-    cancel = way.connector.connect(route, 5.0, way.pool, heard.append)
-    cancel()
+    port = peers.start(peers.silent, tls=through == "https")
+    direct = through in ("tcp", "tls")
+    proxy = "" if direct else f"{through}://localhost:{port}"
+    for wait_s in (0.0, 0.1):  # before it is connected, and while the other side is silent
+        route = Route(parse_upstream(f"https://localhost:{port}", 1).origin, proxy)
+        cancel = way.connector.connect(route, 5.0, way.pool, heard.append)
+        await deferLater(way.reactor, wait_s)
+        cancel()
+    await peers.have_seen_off(1)
     assert heard == []  # clean_reactor checks the rest
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5", "https"])
+async def test_a_silent_proxy_is_given_up_in_time_and_left(
+    peers: Peers, way: Way, scheme: str
+) -> None:
+    proxy = peers.start(peers.silent, tls=scheme == "https")
+    with pytest.raises(UpstreamFailure) as caught:
+        await way.get("https://far.example", f"{scheme}://localhost:{proxy}", timeout_s=0.3)
+    assert caught.value.trouble is Trouble.TIMEOUT
+    await peers.have_seen_off(1)
+
+
+async def test_giving_up_too_late_ends_nothing(peers: Peers, way: Way) -> None:
+    """Its connection may be somebody else's by now."""
+    port = peers.start(peers.upstream)
+    opened: Deferred[UpstreamConnection | UpstreamFailure] = Deferred()
+    route = Route(parse_upstream(f"http://localhost:{port}", 1).origin)
+    cancel = way.connector.connect(route, 5.0, way.pool, opened.callback)
+    connection = await opened
+    assert isinstance(connection, UpstreamConnection)
+    cancel()
+    assert not connection.dead
+    connection.abort()
+
+
+async def test_a_refused_connection_says_so(way: Way) -> None:
+    with socket.socket() as taken:  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        failure = await refusal(way, f"http://127.0.0.1:{taken.getsockname()[1]}")
+    assert failure.trouble is Trouble.CONNECT and "refused" in str(failure)
+
+
+async def test_a_full_backlog_is_given_up_in_time(way: Way) -> None:
+    with socket.socket() as full, contextlib.ExitStack() as others:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):
+            other = others.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(full.getsockname())
+        with pytest.raises(UpstreamFailure) as caught:
+            await way.get(f"http://127.0.0.1:{full.getsockname()[1]}", timeout_s=0.3)
+    assert caught.value.trouble is Trouble.TIMEOUT
+
+
+async def test_a_socket_file_is_an_upstream_too(peers: Peers, way: Way, tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+
+    async def begin() -> None:
+        await asyncio.start_unix_server(peers.upstream, path)
+
+    asyncio.run_coroutine_threadsafe(begin(), peers._loop).result(5)
+    opened: Deferred[UpstreamConnection | UpstreamFailure] = Deferred()
+    way.connector.connect(Route(Origin("unix", str(path), 0)), 5.0, way.pool, opened.callback)
+    connection = await opened
+    assert isinstance(connection, UpstreamConnection)
+    connection.abort()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+async def test_an_address_is_verified_as_a_name_is(peers: Peers, way: Way, host: str) -> None:
+    port = peers.start(peers.upstream, True, host.strip("[]"))
+    assert (await way.get(f"https://{host}:{port}")).body == b"hi"
+    (head,) = peers.seen
+    assert b"Host: %b:%d\r\n" % (host.encode(), port) in head
+
+
+async def test_a_certificate_for_another_host_is_refused(
+    peers: Peers, way: Way, tmp_path: Path, reactor: Any
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = certificates.make(tmp_path / "other", "other.example")
+    port = peers.start(peers.upstream, other)
+    way = Way(reactor, other.ca)
+    for host in ("localhost", "127.0.0.1"):
+        failure = await refusal(way, f"https://{host}:{port}")
+        assert failure.trouble is Trouble.TLS and "another host" in str(failure)
+    assert peers.seen == []
+    await way.close()
+
+
+async def test_an_expired_certificate_is_refused(
+    peers: Peers, tmp_path: Path, reactor: Any
+) -> None:
+    (tmp_path / "old").mkdir()
+    old = certificates.make(tmp_path / "old", lasts=timedelta(minutes=-5))
+    port = peers.start(peers.upstream, old)
+    way = Way(reactor, old.ca)
+    failure = await refusal(way, f"https://localhost:{port}")
+    assert failure.trouble is Trouble.TLS and "certificate" in str(failure) and peers.seen == []
+    await way.close()
+
+
+async def test_a_server_without_tls_is_no_https_upstream(peers: Peers, way: Way) -> None:
+    async def plain(reader: Any, writer: Any) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    failure = await refusal(way, f"https://localhost:{peers.start(plain)}")
+    assert failure.trouble is Trouble.TLS
+
+
+async def test_without_credentials_a_proxy_is_shown_none(peers: Peers, way: Way) -> None:
+    port = peers.start(peers.upstream, True)
+    proxy = f"http://127.0.0.1:{peers.start(peers.http_proxy())}"
+    assert (await way.get(f"https://localhost:{port}", proxy)).body == b"hi"
+    assert await way.get("http://far.example", f"http://127.0.0.1:{peers.start(peers.upstream)}")
+    assert not any(b"Proxy-Authorization" in head for head in peers.seen)
+
+
+async def test_a_tunnel_carries_one_request_after_another(peers: Peers, way: Way) -> None:
+    port = peers.start(peers.upstream, True)
+    proxy = f"http://127.0.0.1:{peers.start(peers.http_proxy())}"
+    for _ in range(3):
+        assert (await way.get(f"https://localhost:{port}", proxy)).body == b"hi"
+    assert len(peers.seen) == 4 and way.pool.idle_count == 1
+
+
+async def test_a_certificate_is_verified_through_a_tunnel_too(
+    peers: Peers, way: Way, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    port = peers.start(peers.upstream, certificates.make(tmp_path / "other"))
+    proxy = f"http://127.0.0.1:{peers.start(peers.http_proxy())}"
+    failure = await refusal(way, f"https://localhost:{port}", proxy)
+    assert failure.trouble is Trouble.TLS and len(peers.seen) == 1
+
+
+@pytest.mark.parametrize("upstream_tls", [False, True])
+async def test_a_proxy_is_spoken_to_over_tls(peers: Peers, way: Way, upstream_tls: bool) -> None:
+    if upstream_tls:
+        port = peers.start(peers.upstream, True)
+        proxy = peers.start(peers.http_proxy(), True)
+        url = f"https://localhost:{port}"
+    else:
+        proxy = peers.start(peers.upstream, True)
+        url = "http://far.example"
+    assert (await way.get(url, f"https://localhost:{proxy}")).body == b"hi"
+    assert (await way.get(url, f"https://localhost:{proxy}")).body == b"hi"
+    assert way.pool.idle_count == 1
+
+
+@pytest.mark.parametrize("url", ["https://far.example", "http://far.example"])
+async def test_a_proxy_whose_certificate_is_bad_hears_nothing(
+    peers: Peers, way: Way, tmp_path: Path, url: str
+) -> None:
+    (tmp_path / "other").mkdir()
+    proxy = peers.start(peers.upstream, certificates.make(tmp_path / "other"))
+    failure = await refusal(way, url, f"https://u:p@localhost:{proxy}")
+    assert failure.trouble in (Trouble.TLS, Trouble.OUTBOUND_PROXY) and peers.seen == []
+    assert "certificate verify failed" in str(failure)
+
+
+async def test_a_proxy_that_closes_early_is_the_one_to_blame(peers: Peers, way: Way) -> None:
+    async def closes(reader: Any, writer: Any) -> None:
+        await reader.read(1)
+        writer.close()
+
+    port = peers.start(closes)
+    for scheme in ("http", "socks5"):
+        failure = await refusal(way, "https://far.example", f"{scheme}://127.0.0.1:{port}")
+        assert failure.trouble is Trouble.OUTBOUND_PROXY
+
+
+async def test_a_proxy_that_talks_without_end_is_given_up(peers: Peers, way: Way) -> None:
+    proxy = peers.start(peers.http_proxy_of(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000))
+    failure = await refusal(way, "https://far.example", f"http://127.0.0.1:{proxy}")
+    assert failure.trouble is Trouble.OUTBOUND_PROXY and "too long" in str(failure)
+
+
+async def test_socks5_is_told_an_ipv6_address_as_such(peers: Peers, way: Way) -> None:
+    port = peers.start(peers.upstream, False, "::1")
+    proxy = peers.start(peers.socks())
+    assert (await way.get(f"http://[::1]:{port}", f"socks5://127.0.0.1:{proxy}")).body == b"hi"
+    assert peers.seen[0] == b"kind 4"
+
+
+async def test_socks5_without_credentials_refuses_to_make_some_up(peers: Peers, way: Way) -> None:
+    proxy = peers.start(peers.socks(method=2))
+    failure = await refusal(way, "http://far.example", f"socks5://127.0.0.1:{proxy}")
+    assert failure.trouble is Trouble.OUTBOUND_PROXY and "authentication" in str(failure)
+
+
+async def test_socks5_credentials_that_are_refused_say_so_without_them(
+    peers: Peers, way: Way
+) -> None:
+    async def serve(reader: Any, writer: Any) -> None:
+        await reader.readexactly(4)
+        writer.write(b"\x05\x02")
+        await reader.readexactly(1)
+        writer.write(b"\x01\x01")
+        await reader.read()
+        writer.close()
+
+    proxy = f"socks5h://me:secret@127.0.0.1:{peers.start(serve)}"
+    failure = await refusal(way, "http://far.example", proxy)
+    assert failure.trouble is Trouble.OUTBOUND_PROXY
+    assert "password" in str(failure) and "secret" not in str(failure)
+
+
+async def test_a_proxy_that_isnt_there_is_a_failed_connection(way: Way) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        for scheme in ("http", "socks5", "https"):
+            failure = await refusal(way, "https://far.example", f"{scheme}://127.0.0.1:{port}")
+            assert failure.trouble is Trouble.CONNECT
