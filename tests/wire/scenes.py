@@ -22,6 +22,7 @@ assert install(), "the lean reactor is not to be had"
 from twisted.internet import reactor as installed  # noqa: E402
 from twisted.internet import ssl, task  # noqa: E402
 from twisted.internet.protocol import ClientFactory, Factory, Protocol  # noqa: E402
+from twisted.python import log  # noqa: E402
 
 from tests.upstream import certificates  # noqa: E402
 
@@ -326,6 +327,8 @@ async def adopted() -> dict[str, Any]:
 
 async def turns() -> dict[str, Any]:
     """Connections that close one another within one turn of the reactor."""
+    complaints: list[Any] = []
+    log.addObserver(lambda event: complaints.append(event) if event["isError"] else None)
     pairs = [await pair(Raises) for _ in range(20)]
     servers = [server for server, _ in pairs]
 
@@ -339,7 +342,10 @@ async def turns() -> dict[str, Any]:
     for _, other in pairs:
         other.write(b"hello")
     await until(lambda: all(server.lost for server in servers))
-    return {"times": sorted({len(server.lost) for server in servers})}
+    return {
+        "times": sorted({len(server.lost) for server in servers}),
+        "complaints": len(complaints),
+    }
 
 
 SCENES = {

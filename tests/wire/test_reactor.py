@@ -90,7 +90,7 @@ def test_an_exception_ends_its_own_connection_only() -> None:
 
 
 def test_connections_may_end_one_another_within_a_turn() -> None:
-    assert scene("turns") == {"times": [1]}
+    assert scene("turns") == {"times": [1], "complaints": 0}
 
 
 def test_an_adopted_listener_sends_at_once_and_a_unix_one_is_left_alone() -> None:
