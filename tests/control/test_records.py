@@ -438,6 +438,7 @@ def run_and_kill(program: str, *arguments: str, lines: int) -> list[str]:
         assert process.stdout is not None
         seen = [process.stdout.readline().strip() for _ in range(lines)]
         process.send_signal(signal.SIGKILL)
+    assert all(seen), "it ended by itself, so the next one would wait for ever"
     return seen
 
 
