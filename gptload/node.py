@@ -78,7 +78,7 @@ def make_node(config: Config) -> Service:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """A bound socket that doesn't listen yet: nobody gets in before all is ready."""
+    """A listening socket. Who connects before all is ready waits in its backlog."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
@@ -89,7 +89,7 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setblocking(False)
         listener.bind(address)
-        # Bound without listening, a second instance could bind as well.
+        # At once: bound without listening, a second instance could bind as well.
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
@@ -140,7 +140,7 @@ class Node(Service):
     def _build(self) -> None:
         config, reactor = self._config, self._reactor
         journal_dir = config.data_dir / "journal"
-        self._link = link = LocalLink()
+        link = LocalLink()
         # The control plane.
         self._database = database = Database(reactor, self._engine)
         self._snapshots = Snapshots(database, self._providers, link.publish_snapshot)
@@ -159,11 +159,7 @@ class Node(Service):
         self._sweep = Sweep(reactor, time.monotonic)
         self._connections = ConnectionPool(Connector(reactor, config.upstream_ca_file), self._sweep)
         # The data plane.
-        self._journal = Journal(
-            journal_dir,
-            reactor.callLater,
-            time.time,
-        )
+        self._journal = Journal(journal_dir, reactor.callLater, time.time)
         routing = Routing(config.outbound_proxies.for_url)
         self._plane = Plane(
             routing=routing,

@@ -17,12 +17,13 @@ from attrs import define, frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from gptload.control.db.database import Database
 from gptload.control.db.queries import keystates
 from gptload.control.db.queries.keystates import Written
+from gptload.control.loop import Loop
 from gptload.core.errors import DatabaseUnavailable
 from gptload.core.keypool import PoolKey
 from gptload.core.keystate import NEXT, Event, State
@@ -376,14 +377,12 @@ class LedgerWriter(Service):
         self._clock = clock
         self._ledger = ledger
         self._pace = Pace()
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._tick()))
-        self._loop.clock = clock
-        self._stopped: Deferred[LoopingCall] | None = None
+        self._loop = Loop(clock, self._tick)
 
     def startService(self) -> None:
         """Write whatever changes from now on."""
         Service.startService(self)
-        self._stopped = self._loop.start(WRITE_S)
+        self._loop.start(WRITE_S)
 
     def stopService(self) -> Deferred[None]:
         """Write the last changes, as far as the database lets us."""
@@ -391,9 +390,7 @@ class LedgerWriter(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        if self._loop.running and self._stopped is not None:
-            self._loop.stop()
-            await self._stopped
+        if await self._loop.stop():
             self._pace.reset()
             await self._tick()
 

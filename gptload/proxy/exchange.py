@@ -227,7 +227,7 @@ class Exchange:
         if self._over:
             return
         attempt.connection = None
-        verdict = Verdict(Outcome.UPSTREAM_FAULT, reason=failure.trouble.name.lower())
+        verdict = _fault(failure)
         self._blame(attempt, verdict)
         following = self._choose_next(attempt, Outcome.UPSTREAM_FAULT, None)
         timed_out = failure.trouble is Trouble.TIMEOUT
@@ -377,7 +377,7 @@ class Exchange:
         if self.downstream.withdraw_response():
             self.attempt_failed(attempt, failure)
             return
-        verdict = Verdict(Outcome.UPSTREAM_FAULT, reason=failure.trouble.name.lower())
+        verdict = _fault(failure)
         self._blame(attempt, verdict)
         self._record(attempt, verdict, attempt.status or 502, str(failure), final=True)
         self.downstream.abort_response()
@@ -497,3 +497,8 @@ class Exchange:
                 else "",
             )
         )
+
+
+def _fault(failure: UpstreamFailure) -> Verdict:
+    """The verdict on an upstream that gave no whole answer."""
+    return Verdict(Outcome.UPSTREAM_FAULT, reason=failure.trouble.name.lower())

@@ -20,7 +20,7 @@ from gptload.link.messages import (
     KeysRemoved,
     KeyStateChanged,
 )
-from gptload.wire.connect import Route, proxy_authorization
+from gptload.wire.connect import Route
 from gptload.wire.upstream import IdleLimits
 
 
@@ -124,18 +124,13 @@ class Routing:
         origin = upstream.origin
         proxy = group.settings.proxy_url or self._proxy_for(origin.scheme, origin.host, origin.port)
         route = Route(origin, proxy)
-        settings = group.settings
         return Destination(
             number,
             upstream,
             route,
             route.absolute,
-            proxy_authorization(proxy) if route.absolute else b"",
-            IdleLimits(
-                settings.idle_conn_timeout,
-                settings.max_idle_conns_per_host,
-                settings.max_idle_conns,
-            ),
+            route.credentials,
+            IdleLimits.of(group.settings),
             upstream.url.partition("?")[0].rstrip("/"),
         )
 

@@ -16,7 +16,7 @@ from gptload.core.headers import Field, OutgoingRequest
 from gptload.core.settings import Settings
 from gptload.core.snapshot import Upstream
 from gptload.wire import codec
-from gptload.wire.connect import Route, proxy_authorization
+from gptload.wire.connect import Route
 from gptload.wire.pool import ConnectionPool
 from gptload.wire.sweep import Sweep
 from gptload.wire.upstream import (
@@ -81,11 +81,9 @@ class Client:
             framing,
             body,
             absolute=route.absolute,
-            proxy_credentials=proxy_authorization(proxy) if route.absolute else b"",
+            proxy_credentials=route.credentials,
         )
-        limits = IdleLimits(
-            settings.idle_conn_timeout, settings.max_idle_conns_per_host, settings.max_idle_conns
-        )
+        limits = IdleLimits.of(settings)
         call = _Call(self._pool, self._sweep, route, wire, request.method == b"HEAD", limits)
         call.begin(min(timeout_s, settings.connect_timeout), timeout_s)
         return call.result

@@ -74,6 +74,11 @@ class Route:
         """Whether requests must name their origin: plain HTTP through an HTTP proxy."""
         return self.origin.scheme == "http" and self.proxy.startswith("http")
 
+    @property
+    def credentials(self) -> bytes:
+        """`Proxy-Authorization` value that each request must carry; empty for none."""
+        return proxy_authorization(self.proxy) if self.absolute else b""
+
 
 def proxy_authorization(proxy: str) -> bytes:
     """`Proxy-Authorization` value for a proxy's URL; empty when it names no user."""

@@ -20,6 +20,7 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from zope.interface import implementer
 
 from gptload.core.headers import OutgoingRequest
+from gptload.core.settings import Settings
 from gptload.core.snapshot import Upstream
 from gptload.wire import codec
 from gptload.wire.codec import ChunkReader, CodecError, ResponseHead
@@ -92,6 +93,13 @@ class IdleLimits:
     timeout_s: float
     per_origin: int
     in_all: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> IdleLimits:
+        """What a group's settings allow."""
+        return cls(
+            settings.idle_conn_timeout, settings.max_idle_conns_per_host, settings.max_idle_conns
+        )
 
 
 class Idle(Protocol):

@@ -18,11 +18,11 @@ from sqlalchemy import Connection
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from gptload.control.db.database import Database
 from gptload.control.db.queries import records as queries
+from gptload.control.loop import Loop
 from gptload.core.errors import DatabaseUnavailable
 from gptload.core.pace import Pace
 from gptload.core.record import AttemptRecord, decode
@@ -80,14 +80,12 @@ class Records(Service):
         self._offsets: dict[str, int] | None = None
         self._drained_at = float("-inf")
         self._pace = Pace()
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._tick()))
-        self._loop.clock = clock
-        self._stopped: Deferred[LoopingCall] | None = None
+        self._loop = Loop(clock, self._tick)
 
     def startService(self) -> None:
         """Move what a former process left, then go on."""
         Service.startService(self)
-        self._stopped = self._loop.start(TICK_S)
+        self._loop.start(TICK_S)
 
     def stopService(self) -> Deferred[None]:
         """Move what is there, as far as the database lets us; the rest stays in the journal."""
@@ -108,9 +106,7 @@ class Records(Service):
             self._lock.release()
 
     async def _stop(self) -> None:
-        if self._loop.running and self._stopped is not None:
-            self._loop.stop()
-            await self._stopped  # a move under way ends first
+        if await self._loop.stop():  # a move under way ends first
             await self._try_drain()
 
     async def _tick(self) -> None:

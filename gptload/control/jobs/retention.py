@@ -8,11 +8,11 @@ from sqlalchemy import Column, Connection, Table, delete, select
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from gptload.control.db.database import Database
 from gptload.control.db.tables import group_hourly_stats, request_logs
+from gptload.control.loop import Loop
 from gptload.core.errors import DatabaseUnavailable
 
 INTERVAL_S = 3600
@@ -37,26 +37,19 @@ class Retention(Service):
         self._clock = clock
         self._database = database
         self._keep_days = keep_days
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._turn()))
-        self._loop.clock = clock
-        self._stopped: Deferred[LoopingCall] | None = None
+        self._loop = Loop(clock, self._turn)
 
     def startService(self) -> None:
         """Delete now, and again every hour."""
         Service.startService(self)
         self._stopping = False
-        self._stopped = self._loop.start(INTERVAL_S)
+        self._loop.start(INTERVAL_S)
 
-    def stopService(self) -> Deferred[None]:
+    def stopService(self) -> Deferred[bool]:
         """Fires when a slice under way is done; the rest has time."""
         Service.stopService(self)
         self._stopping = True
-        return Deferred.fromCoroutine(self._stop())
-
-    async def _stop(self) -> None:
-        if self._loop.running and self._stopped is not None:
-            self._loop.stop()
-            await self._stopped
+        return Deferred.fromCoroutine(self._loop.stop())
 
     async def sweep(self) -> int:
         """Delete all that is too old now.
