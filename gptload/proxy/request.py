@@ -6,7 +6,9 @@ larger one is passed on as it comes, and can be sent only once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from typing import Final
 
 from gptload.core import rewrite
 from gptload.core.errors import BodyTooLarge
@@ -15,6 +17,11 @@ from gptload.core.peek import Peeked, Peeker, multipart_model, peek
 from gptload.core.snapshot import Group
 from gptload.provider import IProvider
 from gptload.wire.codec import RequestHead
+
+
+# A later page of a model list, by the providers' own parameters (Gemini, Anthropic).
+# Names that are added there would come once a page; a whitelist holds on every page.
+_LATER_PAGE: Final = re.compile(rb"(?:^|&)(?:pageToken|after_id|before_id)=.")
 
 
 class ClientRequest:
@@ -179,6 +186,7 @@ class ClientRequest:
             bool(group.model_redirects)
             and self.head.method == b"GET"
             and self.path.endswith(b"/models")
+            and (group.model_redirect_strict or _LATER_PAGE.search(self.query) is None)
         )
 
     def _rewrite(self, group: Group) -> tuple[bytes, bytes]:

@@ -698,6 +698,22 @@ def test_a_model_list_shows_the_rules_names() -> None:
     assert names == ["gpt-4o", "fast"] and b"x-request-id: 9" in heard
 
 
+@pytest.mark.parametrize("query", [b"pageToken=x", b"a=1&after_id=m", b"before_id=m"])
+@pytest.mark.parametrize("strict", [False, True])
+def test_only_the_first_page_of_a_model_list_gets_the_rules_names(
+    query: bytes, strict: bool
+) -> None:
+    """A client that follows the pages would see each name once a page; a whitelist holds on all."""
+    rules = {"fast": "gpt-4o"}
+    scene = Scene(group(model_redirects=rules, model_redirect_strict=strict))
+    client = scene.client()
+    client.says(GET.replace(b"/models", b"/models?" + query))
+    listed = {"object": "list", "data": [{"id": "gpt-4o", "object": "model"}]}
+    scene.upstreams[0].answers(answer(200, listed))
+    names = [entry["id"] for entry in json.loads(body_of(client.heard()))["data"]]
+    assert names == (["fast"] if strict else ["gpt-4o"])
+
+
 def test_without_rules_a_model_list_passes_byte_for_byte() -> None:
     scene = Scene(group())
     client = scene.client()
