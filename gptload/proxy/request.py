@@ -18,7 +18,6 @@ from gptload.core.snapshot import Group
 from gptload.provider import IProvider
 from gptload.wire.codec import RequestHead
 
-
 # A later page of a model list, by the providers' own parameters (Gemini, Anthropic).
 # Names that are added there would come once a page; a whitelist holds on every page.
 _LATER_PAGE: Final = re.compile(rb"(?:^|&)(?:pageToken|after_id|before_id)=.")
