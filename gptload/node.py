@@ -159,7 +159,12 @@ class Node(Service):
         self._sweep = Sweep(reactor, time.monotonic)
         self._connections = ConnectionPool(Connector(reactor, config.upstream_ca_file), self._sweep)
         # The data plane.
-        self._journal = Journal(journal_dir, reactor.callLater, time.time)
+        self._journal = Journal(
+            journal_dir,
+            reactor.callLater,
+            time.time,
+            before_sending=getattr(reactor, "before_sending", None),  # the lean reactor's
+        )
         routing = Routing(config.outbound_proxies.for_url)
         self._plane = Plane(
             routing=routing,

@@ -21,6 +21,10 @@ from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import provider
 
+from gptload.wire.reactor import install
+
+install()  # before anything imports a reactor: the one that `twistd gptload` runs on
+
 pytest_plugins = ["tests.parts.fixtures"]
 
 LIMIT_S = 20.0

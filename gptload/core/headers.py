@@ -48,8 +48,12 @@ _FRAMING: Final = frozenset((b"content-length", b"host", b"expect"))
 # What a group's rules may not touch: two opinions about where a body ends.
 NOT_FOR_RULES: Final = HOP_BY_HOP | {b"content-length", b"expect"}
 
-# Names come from outside: past this many, they are judged anew each time.
+# Names and lines come from outside: past these, they are judged anew each time.
 _KNOWN_LIMIT = 4096
+_LINES_LIMIT = 4096
+_LINE_BYTES = 256
+# A name that has shown so many different lines is one whose value varies.
+_LINES_A_NAME = 32
 
 
 class FieldName:
@@ -64,13 +68,18 @@ class FieldName:
         back_from_control: whether the control plane's field is passed on.
         cors: whether it belongs to the cross-origin protocol.
         credential: whether it may carry a client's key.
-        special: whether the codec must look at its value (framing, connection).
+        framing: whether it says where a message ends, or what the connection is for.
+        special: whether the codec must look at its value, for framing or because every
+            exchange asks for it.
+        lines_left: how many more lines of this name may be remembered.
     """
 
     __slots__ = (
         "back_from_control",
         "cors",
         "credential",
+        "framing",
+        "lines_left",
         "lower",
         "special",
         "to_client",
@@ -95,16 +104,24 @@ class FieldName:
         )
         self.back_from_control = not (hop or lower == b"content-length")
         self.cors = lower.startswith(b"access-control-")
-        self.special = lower in (
+        self.framing = lower in (
             b"content-length",
             b"transfer-encoding",
             b"connection",
             b"expect",
             b"host",
         )
+        self.special = self.framing or self.credential or lower in (b"content-type", b"user-agent")
+        # Never a special one, so that finding a line here says that nothing is to be read.
+        self.lines_left = 0 if self.special else _LINES_A_NAME
 
+
+Field = tuple[FieldName, bytes]
+"""A field as received: what its name means, and its whole line without CRLF."""
 
 KNOWN: Final[dict[bytes, FieldName]] = {}
+LINES: Final[dict[bytes, Field]] = {}
+"""Whole lines seen before: most of what a client or an upstream sends repeats itself."""
 
 
 def learn(name: bytes) -> FieldName | None:
@@ -117,8 +134,12 @@ def learn(name: bytes) -> FieldName | None:
     return known
 
 
-Field = tuple[FieldName, bytes]
-"""A field as received: what its name means, and its whole line without CRLF."""
+def remember(field: Field) -> None:
+    """Keep a line whose name has `lines_left`, to find it by one look-up."""
+    name, line = field
+    name.lines_left -= 1
+    if len(LINES) < _LINES_LIMIT and len(line) <= _LINE_BYTES:
+        LINES[line] = field
 
 
 def value_of(field: Field) -> bytes:

@@ -78,6 +78,8 @@ class Group:
     Attributes:
         access: digests of the proxy keys that open this group, the system's included.
         sub_groups: (group id, weight) of an aggregate's members, weight > 0.
+        admitted: whole field lines whose credential is one of `access`, found so far;
+            for `gptload.proxy.access` alone. It lives and dies with `access`.
     """
 
     id: int
@@ -94,6 +96,7 @@ class Group:
     model_redirects: Mapping[str, str] = field(factory=dict)
     model_redirect_strict: bool = False
     sub_groups: tuple[tuple[int, int], ...] | None = None
+    admitted: set[bytes] = field(factory=set, init=False, eq=False, repr=False)
 
 
 @frozen

@@ -10,10 +10,13 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from gptload.core.errors import NotFound, Unauthorized
 from gptload.core.headers import Field, value_of
 from gptload.core.snapshot import Group, Snapshot, digest
+
+_ADMITTED_LIMIT: Final = 1024
 
 
 def credentials(fields: Sequence[Field], in_query: Sequence[bytes]) -> Iterator[bytes]:
@@ -44,19 +47,30 @@ def admit(
 ) -> Group:
     """The group that a request may use.
 
+    Args:
+        fields: those that may carry a credential, at least.
+
     Raises:
         Unauthorized: no credential, or none that opens this group. Said of an unknown
             group too, as long as the client hasn't shown a key that opens any: names
             of groups are nobody's business.
         NotFound: no such group.
     """
+    # Hot: once a request. The digest is taken once for each client.
     group = snapshot.groups.get(name)
+    if group is not None:
+        for _, line in fields:
+            if line in group.admitted:
+                return group
     shown = False
     for credential in credentials(fields, in_query):
         shown = True
         found = digest(credential)
         if group is not None:
             if found in group.access:
+                # Only where no other credential can have been the right one.
+                if len(fields) == 1 and not in_query and len(group.admitted) < _ADMITTED_LIMIT:
+                    group.admitted.add(fields[0][1])
                 return group
         elif any(found in other.access for other in snapshot.groups.values()) or (
             found in snapshot.system_access

@@ -197,8 +197,7 @@ class Exchange:
                 )
             )
             return
-        content_type = first(head.fields, b"content-type")
-        events = content_type is not None and content_type[:17].lower() == b"text/event-stream"
+        events = head.content_type[:17].lower() == b"text/event-stream"
         if events:
             self.request.stream = True
         self._begin_relay(attempt, head, expects_body=events and head.status == 200)
@@ -466,7 +465,6 @@ class Exchange:
             upstream = (choice.destination.shown + shown_path)[:500]
         query = request.query.decode("latin-1")
         path = f"/proxy/{entry.name}{shown_path}"
-        agent = first(head.fields, b"user-agent")
         plane.record(
             AttemptRecord(
                 plane.new_id(),
@@ -491,7 +489,7 @@ class Exchange:
                 request.stream,
                 final,
                 error,
-                agent.decode("utf-8", "replace")[:512] if agent else "",
+                head.user_agent.decode("utf-8", "replace")[:512],
                 request.body_text(LOGGED_BODY_CHARACTERS)
                 if entry.settings.enable_request_body_logging
                 else "",

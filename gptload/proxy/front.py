@@ -79,7 +79,7 @@ class Front:
                 raise TooManyRequests(
                     f"{plane.limit} requests are under way already", retry_after_s=1.0
                 )
-            group = admit(snapshot, name, head.fields, in_query)
+            group = admit(snapshot, name, head.credentials, in_query)
             provider = plane.providers.get(group.channel)
             if provider is None:
                 raise NotFound(
@@ -105,7 +105,6 @@ class Front:
     ) -> None:
         """A record of a request that never became an exchange."""
         plane = self._plane
-        agent = first(head.fields, b"user-agent") or b""
         # Without a group that the client may know of, the name in its path is its own text.
         name = paths.split_proxy_target(head.target)[0]
         shown = f"/proxy/{name.decode('latin-1')}{path.decode('latin-1')}"
@@ -135,7 +134,7 @@ class Front:
                 is_stream=False,
                 is_final=True,
                 error=error.message,
-                user_agent=agent.decode("utf-8", "replace")[:512],
+                user_agent=head.user_agent.decode("utf-8", "replace")[:512],
                 request_body="",
             )
         )

@@ -12,7 +12,6 @@ from typing import Final
 
 from gptload.core import rewrite
 from gptload.core.errors import BodyTooLarge
-from gptload.core.headers import first
 from gptload.core.peek import Peeked, Peeker, multipart_model, peek
 from gptload.core.snapshot import Group
 from gptload.provider import IProvider
@@ -207,7 +206,7 @@ class ClientRequest:
 
     def _peek(self, body: bytes) -> Peeked:
         if body[:1] != b"{":
-            content_type = first(self.head.fields, b"content-type") or b""
+            content_type = self.head.content_type
             if content_type[:19].lower() == b"multipart/form-data":
                 return multipart_model(body, content_type)
         return peek(body)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from gptload.core.headers import KNOWN, Field, FieldName, learn, value_of
+from gptload.core.headers import KNOWN, LINES, Field, FieldName, learn, remember, value_of
 
 REQUEST_HEAD_LIMIT: Final = 64 * 1024
 RESPONSE_HEAD_LIMIT: Final = 256 * 1024
@@ -67,13 +67,17 @@ class RequestHead:
         target: origin-form (`/path?query`); `*` or an authority for OPTIONS and CONNECT.
         minor: 1 for HTTP/1.1, 0 for HTTP/1.0.
         fields: as received and in order, but for those that `Connection` names.
+        credentials: those of the fields that may carry a client's key.
         content_length: None when there is no such field.
+        content_type, user_agent: values; empty when there is no such field.
         expects_continue: the client holds its body back until it hears 100.
     """
 
     __slots__ = (
         "chunked",
         "content_length",
+        "content_type",
+        "credentials",
         "expects_continue",
         "fields",
         "host",
@@ -81,6 +85,7 @@ class RequestHead:
         "method",
         "minor",
         "target",
+        "user_agent",
     )
 
     def __init__(self, method: bytes, target: bytes, minor: int) -> None:
@@ -88,7 +93,10 @@ class RequestHead:
         self.target = target
         self.minor = minor
         self.fields: list[Field] = []
+        self.credentials: list[Field] = []
         self.content_length: int | None = None
+        self.content_type = b""
+        self.user_agent = b""
         self.chunked = False
         self.keep_alive = minor == 1
         self.expects_continue = False
@@ -100,7 +108,7 @@ class ResponseHead:
 
     Attributes:
         reason: phrase as received; may be empty.
-        fields, content_length, chunked: as in `RequestHead`.
+        fields, content_length, content_type, chunked: as in `RequestHead`.
         keep_alive: whether the connection may be used again after a body whose end
             is known.
     """
@@ -108,6 +116,7 @@ class ResponseHead:
     __slots__ = (
         "chunked",
         "content_length",
+        "content_type",
         "fields",
         "keep_alive",
         "minor",
@@ -121,6 +130,7 @@ class ResponseHead:
         self.minor = minor
         self.fields: list[Field] = []
         self.content_length: int | None = None
+        self.content_type = b""
         self.chunked = False
         self.keep_alive = minor == 1
 
@@ -150,7 +160,8 @@ def parse_request_head(head: bytes) -> RequestHead:
     result = RequestHead(method, target, minor)
     connection: list[bytes] = []
     hosts = 0
-    for name, line in _read_fields(lines, result.fields):
+    for field in _read_fields(lines, result.fields):
+        name, line = field
         lower = name.lower
         value = line[len(lower) + 1 :].strip(b" \t")
         if lower == b"host":
@@ -162,8 +173,14 @@ def parse_request_head(head: bytes) -> RequestHead:
             if result.content_length is not None:
                 raise CodecError(400, "more than one Content-Length")
             result.content_length = _length(value)
+        elif name.credential:
+            result.credentials.append(field)
         elif lower == b"connection":
             connection.append(value)
+        elif lower == b"user-agent":
+            result.user_agent = result.user_agent or value
+        elif lower == b"content-type":
+            result.content_type = result.content_type or value
         elif lower == b"transfer-encoding":
             _apply_coding(result, value)
         elif value.lower() == b"100-continue":
@@ -210,6 +227,8 @@ def parse_response_head(head: bytes) -> ResponseHead:
             if result.content_length not in (None, length):
                 raise CodecError(502, "Content-Length fields disagree")
             result.content_length = length
+        elif lower == b"content-type":
+            result.content_type = result.content_type or value_of(field)
         elif lower == b"connection":
             connection.append(value_of(field))
         elif lower == b"transfer-encoding":
@@ -235,19 +254,24 @@ def _lines(head: bytes) -> list[bytes]:
 
 def _read_fields(lines: list[bytes], fields: list[Field]) -> list[Field]:
     """Put the fields into `fields`; return those whose values matter here."""
+    seen = LINES.get
     known = KNOWN.get
     append = fields.append
     special: list[Field] = []
     del lines[0]
     for line in lines:
-        text, colon, _ = line.partition(b":")
-        name = known(text)
-        if name is None or not colon:
-            name = _learn(text, colon)
-        field = (name, line)
+        field = seen(line)
+        if field is None:
+            text, colon, _ = line.partition(b":")
+            name = known(text)
+            if name is None or not colon:
+                name = _learn(text, colon)
+            field = (name, line)
+            if name.special:
+                special.append(field)
+            elif name.lines_left:
+                remember(field)
         append(field)
-        if name.special:
-            special.append(field)
     return special
 
 
@@ -277,7 +301,7 @@ def _apply_connection(head: RequestHead | ResponseHead, values: list[bytes]) -> 
         # RFC 9110 §7.6.1: what it names is for this hop only. Framing and the
         # host are never that, whatever a message claims.
         head.fields = [
-            field for field in head.fields if field[0].special or field[0].lower not in options
+            field for field in head.fields if field[0].framing or field[0].lower not in options
         ]
 
 

@@ -3,14 +3,16 @@
 Twisted's `transport.write` only queues: it asks epoll to watch for room, waits for
 the next turn, sends, and asks epoll to stop watching. For a proxy, whose socket
 nearly always has room, that is four system calls and two dispatches a request for
-nothing. So here a write on a transport with nothing queued is sent at once, and a
-plain "readable" or "writable" event calls its descriptor without the detour that
-sets a log context for each.
+nothing. So here what is written on a transport with nothing queued is sent at the end
+of the same turn, and a plain "readable" or "writable" event calls its descriptor
+without the detour that sets a log context for each.
 
-What is given up: the log context of a descriptor's callbacks, and the joining of
-small writes (so: one write an event). Everything odd, mixed or failed takes Twisted's
-own way. docs/decisions/0009 has the figures; with `twistd -r epoll` all runs on
-stock Twisted, and the tests pass both ways.
+Why not at once: a send wakes whoever waits at the other end, and waking is the
+dearest part of it. Sent one after another, the writes of a turn wake each peer once.
+
+What is given up: the log context of a descriptor's callbacks. Everything odd, mixed
+or failed takes Twisted's own way. docs/decisions/0009 has the figures; with
+`twistd -r epoll` all runs on stock Twisted, and the tests pass both ways.
 
 Twisted's insides that this file touches are named in `fits`, and nowhere else.
 """
@@ -20,55 +22,90 @@ from __future__ import annotations
 import errno
 import socket
 import sys
+from collections.abc import Callable
 from select import EPOLLIN, EPOLLOUT
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet import abstract, tcp
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.python import log
 
+# More than this isn't kept for the end of the turn.
+_JOIN_BYTES: Final = 16 * 1024
+# Nor do more transports than this wait for one another: about a millisecond at most.
+_TOGETHER: Final = 32
 
-class _SendsAtOnce:
-    """A TCP transport that doesn't queue what the kernel would take now."""
+
+class _SendsSoon:
+    """A TCP transport that sends what a turn wrote at that turn's end, without epoll's leave."""
+
+    _unsent = False  # in the reactor's list, with all that it holds in `_tempDataBuffer`
 
     def write(self: Any, data: bytes) -> None:
-        # Hot: once an event. `connectionLost` must never fire inside a write, so an
+        # Hot: once an event.
+        if not self._unsent:
+            if (
+                self.TLS
+                or self.dataBuffer
+                or self._tempDataBuffer
+                or not self.connected
+                or self.disconnecting
+                or self._writeDisconnecting
+            ):
+                super().write(data)  # type: ignore[misc]
+                return
+            if not data:
+                return
+            self._unsent = True
+            self.reactor.unsent.append(self)
+        self._tempDataBuffer.append(data)
+        self._tempDataLen += len(data)
+        if self._tempDataLen > _JOIN_BYTES:
+            self.reactor.send()
+
+    def send(self: Any) -> None:
+        """Hand the kernel what this turn wrote; what it doesn't take goes Twisted's own way."""
+        # Hot: once a write or less. `connectionLost` must never fire in here, so an
         # error counts as nothing sent: `doWrite` meets it again in a later turn.
-        if (
-            self.TLS
-            or self.dataBuffer
-            or self._tempDataBuffer
-            or not self.connected
-            or self.disconnecting
-            or self._writeDisconnecting
-        ):
-            super().write(data)  # type: ignore[misc]
+        self._unsent = False
+        waiting = self._tempDataBuffer
+        if not waiting or not self.connected or self._aborting:
             return
+        if self.dataBuffer:
+            self.startWriting()
+            return
+        data = waiting[0] if len(waiting) == 1 else b"".join(waiting)
+        waiting.clear()
         try:
             sent = self.socket.send(data)
         except OSError:
             sent = 0
-        if sent < len(data):
-            super().write(data[sent:] if sent else data)  # type: ignore[misc]
+        if sent == len(data):
+            self._tempDataLen = 0
+        else:
+            waiting.append(data[sent:])
+            self._tempDataLen = len(data) - sent
+            self.startWriting()
+            self._maybePauseProducer()
 
 
-class DirectServer(_SendsAtOnce, tcp.Server):
+class DirectServer(_SendsSoon, tcp.Server):
     """The transport of an accepted connection."""
 
 
-class DirectClient(_SendsAtOnce, tcp.Client):
+class DirectClient(_SendsSoon, tcp.Client):
     """The transport of a connection that we opened."""
 
 
 class DirectPort(tcp.Port):
-    """A listening port whose connections send at once."""
+    """A listening port whose connections send within the turn."""
 
     transport = DirectServer
 
 
 class DirectConnector(tcp.Connector):
-    """Opens connections that send at once."""
+    """Opens connections that send within the turn."""
 
     def _makeTransport(self) -> DirectClient:
         return DirectClient(self.host, self.port, self.bindAddress, self, self.reactor)
@@ -77,8 +114,31 @@ class DirectConnector(tcp.Connector):
 class LeanEPollReactor(EPollReactor):
     """epoll with a short way from a plain event to its descriptor."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.unsent: list[_SendsSoon] = []
+        self._calls: list[Callable[[], None]] = []
+
+    def before_sending(self, call: Callable[[], None]) -> None:
+        """Call it once, before anything that was or will be written in this turn is sent."""
+        self._calls.append(call)
+
+    def send(self) -> None:
+        """Send what has been written so far, after what must come before that."""
+        while self._calls or self.unsent:
+            calls, self._calls = self._calls, []
+            for call in calls:
+                call()
+            transports, self.unsent = self.unsent, []
+            for transport in transports:
+                try:
+                    transport.send()
+                except Exception:  # one that fails must not keep the others' bytes back
+                    log.err()
+
     def doPoll(self, timeout: float | None) -> None:
         """Wait for events and dispatch them."""
+        self.send()  # what timed calls wrote
         selectables = self._selectables
         try:
             events = self._poller.poll(-1 if timeout is None else timeout, len(selectables))
@@ -109,13 +169,16 @@ class LeanEPollReactor(EPollReactor):
                     self._disconnectSelectable(selectable, why, False)
             else:
                 log.callWithLogger(selectable, stock, selectable, descriptor, event)
+            if len(self.unsent) >= _TOGETHER:
+                self.send()
+        self.send()
 
     doIteration = doPoll
 
     def listenTCP(
         self, port: int, factory: IProtocolFactory, backlog: int = 50, interface: str = ""
     ) -> DirectPort:
-        """As Twisted's, with connections that send at once."""
+        """As Twisted's, with connections that send within the turn."""
         listening = DirectPort(port, factory, backlog, interface, self)
         listening.startListening()
         return listening
@@ -128,7 +191,7 @@ class LeanEPollReactor(EPollReactor):
         timeout: float = 30,
         bindAddress: Any = None,
     ) -> DirectConnector:
-        """As Twisted's, with a connection that sends at once."""
+        """As Twisted's, with a connection that sends within the turn."""
         connector = DirectConnector(host, port, factory, timeout, bindAddress, self)
         connector.connect()
         return connector
@@ -136,7 +199,7 @@ class LeanEPollReactor(EPollReactor):
     def adoptStreamPort(
         self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory
     ) -> Any:
-        """As Twisted's, with connections that send at once."""
+        """As Twisted's, with connections that send within the turn."""
         if addressFamily not in (socket.AF_INET, socket.AF_INET6):
             return super().adoptStreamPort(fileDescriptor, addressFamily, factory)
         listening = DirectPort._fromListeningDescriptor(
@@ -153,6 +216,8 @@ def fits() -> bool:
         (
             hasattr(descriptor, "dataBuffer"),
             hasattr(descriptor, "_writeDisconnecting"),
+            hasattr(descriptor, "_maybePauseProducer"),
+            hasattr(tcp.Connection, "_aborting"),
             "_tempDataBuffer" in abstract.FileDescriptor.__init__.__code__.co_names,
             hasattr(tcp.Connection, "TLS"),
             hasattr(tcp.Connector, "_makeTransport"),

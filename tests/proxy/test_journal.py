@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -88,6 +88,34 @@ def test_a_record_is_on_the_disk_when_append_returns(tmp_path: Path, turns: Turn
         assert disk.writes == number and len(records(tmp_path)) == number
     assert turns.clock.getDelayedCalls() == []
     journal.close()
+
+
+def test_the_records_of_a_turn_share_the_write_in_front_of_its_sends(tmp_path: Path) -> None:
+    disk = Disk()
+    calls: list[Callable[[], None]] = []
+    clock = Clock()
+    journal = Journal(
+        tmp_path, clock.callLater, clock.seconds, before_sending=calls.append, write=disk.write
+    )
+    wanted = [make_record() for _ in range(6)]
+    for record in wanted[:3]:
+        journal.append(record)
+    assert (disk.writes, len(calls)) == (0, 1)
+    calls.pop()()
+    assert (disk.writes, records(tmp_path)) == (1, wanted[:3])
+    disk.room = 0
+    for record in wanted[3:5]:
+        journal.append(record)
+    calls.pop()()
+    disk.room = float("inf")
+    journal.append(wanted[5])
+    calls.pop()()
+    assert records(tmp_path) == wanted[:3]  # only the retry asks a disk that refused
+    clock.advance(RETRY_S)
+    assert records(tmp_path) == wanted
+    journal.append(make_record())
+    journal.close()  # before the turn has ended
+    assert len(records(tmp_path)) == 7
 
 
 def test_the_next_record_goes_to_the_same_segment(tmp_path: Path, turns: Turns) -> None:

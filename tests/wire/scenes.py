@@ -136,16 +136,31 @@ async def order() -> dict[str, Any]:
     }
 
 
-async def at_once() -> dict[str, Any]:
-    """A small write has left before it returns, an empty one does no harm."""
+async def soon() -> dict[str, Any]:
+    """Two small writes leave together at the turn's end, a large one at once."""
     server, client = await pair()
     raw = socket.socket(fileno=socket.dup(client.transport.fileno()))
     client.transport.pauseProducing()
+    seen = []
+
+    def arrived() -> int:
+        try:
+            return len(raw.recv(1_000_000, socket.MSG_PEEK))
+        except BlockingIOError:
+            return 0
+
     server.write(b"")
-    server.write(b"hello")
+    server.write(b"hel")
+    server.write(b"lo")
+    reactor.before_sending(lambda: seen.append(arrived()))
+    seen.append(arrived())
+    await task.deferLater(reactor, 0)
     there = raw.recv(100)
+    reactor.before_sending(lambda: seen.append(arrived()))
+    server.write(b"x" * 20_000)
+    seen.append(arrived())
     raw.close()
-    return {"there": there.decode(), "queue": server.has_queue}
+    return {"there": there.decode(), "queue": server.has_queue, "arrived": seen}
 
 
 async def loss() -> dict[str, Any]:
@@ -352,12 +367,12 @@ SCENES = {
     scene.__name__: scene
     for scene in (
         adopted,
-        at_once,
         failing,
         flush,
         loss,
         order,
         producers,
+        soon,
         tls,
         turns,
     )

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptload.core.headers import KNOWN, Field, value_of
+from gptload.core.headers import KNOWN, LINES, Field, value_of
 from gptload.wire.codec import (
     FIELDS_LIMIT,
     LAST_CHUNK,
@@ -804,3 +804,18 @@ def test_llhttp_reads_every_accepted_chunk_alike(data: bytes, cuts: list[int]) -
         assert text in TRAILERS or (has_blanks and text.startswith("Invalid character in chunk"))
         return
     assert (theirs.body, theirs.complete) == (payload, ended)
+
+
+def test_lines_from_outside_cant_fill_the_memory_and_secrets_are_not_kept() -> None:
+    KNOWN.clear()
+    LINES.clear()
+    for number in range(100):
+        parse_response_head(b"HTTP/1.1 200 OK\r\nx-request-id: %d" % number)
+    kept = [line for line in LINES if line.startswith(b"x-request-id")]
+    assert len(kept) == 32
+    for line in (b"Authorization: Bearer sk-a", b"Content-Length: 5", b"x-long: " + b"x" * 300):
+        parse_request_head(b"POST / HTTP/1.1\r\nHost: h\r\n" + line)
+        assert line not in LINES
+    for number in range(5000):
+        parse_response_head(b"HTTP/1.1 200 OK\r\nx-made-up-line-%d: 1" % number)
+    assert len(LINES) <= 4096

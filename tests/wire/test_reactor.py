@@ -54,14 +54,15 @@ def test_where_one_of_them_has_moved_twisteds_own_reactor_serves(moved: str) -> 
 
 
 def test_bytes_keep_their_order_whichever_way_they_take() -> None:
-    """10 MB each way, in pieces from 1 byte to 300 kB, some sent at once and some queued."""
+    """10 MB each way, in pieces from 1 byte to 300 kB, some joined and some queued."""
     seen = scene("order")
     assert seen["kinds"] == ["DirectServer", "DirectClient"]
     assert seen["both ways"] and seen["same"] == [True, True]
 
 
-def test_what_the_kernel_takes_has_left_when_write_returns() -> None:
-    assert scene("at_once") == {"there": "hello", "queue": False}
+def test_what_a_turn_writes_leaves_at_its_end_behind_what_must_come_first() -> None:
+    """`before_sending` is how a record gets to the disk before its answer leaves."""
+    assert scene("soon") == {"there": "hello", "queue": False, "arrived": [0, 0, 0, 20_000]}
 
 
 def test_a_loss_is_never_news_inside_a_write() -> None:
@@ -93,7 +94,7 @@ def test_connections_may_end_one_another_within_a_turn() -> None:
     assert scene("turns") == {"times": [1], "complaints": 0}
 
 
-def test_an_adopted_listener_sends_at_once_and_a_unix_one_is_left_alone() -> None:
+def test_an_adopted_listener_has_them_too_and_a_unix_one_is_left_alone() -> None:
     assert scene("adopted") == {"direct": [True, False]}
 
 

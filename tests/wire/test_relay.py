@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet import tcp
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
@@ -20,7 +21,6 @@ from gptload.core.paths import parse_upstream
 from gptload.proxy.replies import refusal
 from gptload.wire.codec import RequestHead, ResponseHead
 from gptload.wire.connect import Route
-from gptload.wire.reactor import DirectConnector, DirectPort
 from gptload.wire.relay import Relay
 from gptload.wire.server import ServerConnection, ServerFactory, Timeouts
 from gptload.wire.upstream import IdleLimits, Trouble, UpstreamConnection, UpstreamFailure
@@ -230,8 +230,8 @@ class Stone:
         self.left += 1
 
 
-class Direct:
-    """A reactor whose connections send at once, whatever kind it is."""
+class Stock:
+    """A reactor whose connections are Twisted's own, whatever kind it is."""
 
     def __init__(self, reactor: Any) -> None:
         directlyProvides(self, providedBy(reactor))
@@ -242,15 +242,15 @@ class Direct:
 
     def listenTCP(
         self, port: int, factory: Any, backlog: int = 50, interface: str = ""
-    ) -> DirectPort:
-        listening = DirectPort(port, factory, backlog, interface, self._reactor)
+    ) -> tcp.Port:
+        listening = tcp.Port(port, factory, backlog, interface, self._reactor)
         listening.startListening()
         return listening
 
     def connectTCP(
         self, host: str, port: int, factory: Any, timeout: float = 30, bindAddress: Any = None
-    ) -> DirectConnector:
-        connector = DirectConnector(host, port, factory, timeout, bindAddress, self._reactor)
+    ) -> tcp.Connector:
+        connector = tcp.Connector(host, port, factory, timeout, bindAddress, self._reactor)
         connector.connect()
         return connector
 
@@ -310,10 +310,10 @@ class House:
         await self.waits(lambda: caller.lost and not self.servers)
 
 
-@pytest_twisted.async_yield_fixture(params=["stock", "direct"])
+@pytest_twisted.async_yield_fixture(params=["stock", "lean"])
 async def house(reactor: Any, peers: Peers, request: pytest.FixtureRequest) -> AsyncIterator[House]:
     """Over each kind of transport."""
-    made = House(Direct(reactor) if request.param == "direct" else reactor, peers)
+    made = House(Stock(reactor) if request.param == "stock" else reactor, peers)
     yield made
     await made.port.stopListening()
     await made.way.close()
