@@ -24,6 +24,8 @@ class PoolKey:
         secret: the key itself, in plain bytes: it goes into a field or a query.
         strikes: rejections in a row so far, as the ledger last said.
         until: epoch seconds of a rest's end, for RESTING.
+        rests: epoch seconds by model: rests that are about one model alone.
+        account: the provider's id of its account; "" as long as nobody has seen it.
     """
 
     id: int
@@ -32,6 +34,8 @@ class PoolKey:
     state: State = State.ACTIVE
     strikes: int = 0
     until: float | None = None
+    rests: dict[str, float] = field(factory=dict)
+    account: str = ""
 
 
 class KeyPool:

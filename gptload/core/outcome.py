@@ -49,6 +49,9 @@ class Verdict:
             the outcome rests nothing.
         reason: short constant for logs and statistics, e.g. `openai.insufficient_quota`.
         account: the provider's account id where the response names it.
+        named: the response itself says until when, rather than a default of ours.
+        signature: what answers of one cause have in common: rule, codes, and the
+            message without what differs from key to key; "" for no error.
     """
 
     outcome: Outcome
@@ -56,6 +59,8 @@ class Verdict:
     rest_until: float | None = None
     reason: str = ""
     account: str | None = None
+    named: bool = False
+    signature: str = ""
 
 
 @frozen

@@ -30,6 +30,10 @@ class AttemptRecord(NamedTuple):
         upstream: the URL that was called, without any credential, at most 500 characters.
         is_final: the attempt whose answer the client got.
         request_body: only when `enable_request_body_logging` is on.
+        scope: what the verdict was about; "" where it rests and blames nobody.
+        rest_until: epoch seconds of the rest that followed; None for none.
+        account: the provider's id of the key's account; "" where nobody said it.
+        signature: see `Verdict`; "" unless the verdict could be a way's trouble.
     """
 
     id: str
@@ -56,6 +60,10 @@ class AttemptRecord(NamedTuple):
     error: str
     user_agent: str
     request_body: str
+    scope: str = ""
+    rest_until: float | None = None
+    account: str = ""
+    signature: str = ""
 
 
 def encode(records: Iterable[AttemptRecord]) -> bytes:

@@ -240,6 +240,67 @@ class Settings:
         unit="bytes",
         between=(0, 1_073_741_824),
     )
+    max_wait_for_key: int = _setting(
+        0,
+        KEYS,
+        "Max Wait For Key (seconds)",
+        "How long a call waits, in its turn, for the first key to come back when all of them "
+        "rest; 0 answers 429 at once. Either way the answer says when to come back.",
+        unit="s",
+        between=(0, 3600),
+    )
+    first_token_timeout: int = _setting(
+        0,
+        REQUEST,
+        "First Token Timeout (seconds)",
+        "From a stream's head to its first event with content; then another key or upstream is "
+        "tried. 0 is no limit.",
+        unit="s",
+        between=(0, 3600),
+    )
+    stream_hold_milliseconds: int = _setting(
+        1000,
+        REQUEST,
+        "Stream Hold (milliseconds)",
+        "How long a stream's first events, which carry no content yet, are held back, so that a "
+        "stream that fails before its first word can be tried again unnoticed.",
+        unit="ms",
+        between=(0, 60_000),
+    )
+    stream_idle_timeout: int = _setting(
+        300,
+        REQUEST,
+        "Stream Idle Timeout (seconds)",
+        "Longest silence of an upstream between two parts of a stream; then the stream ends with "
+        "an error event. 0 is no limit.",
+        unit="s",
+        between=(0, 86_400),
+    )
+    stream_timeout: int = _setting(
+        0,
+        REQUEST,
+        "Stream Timeout (seconds)",
+        "Longest life of a whole stream; 0 never cuts one that is alive.",
+        unit="s",
+        between=(0, _LONGEST_S),
+    )
+    session_affinity: str = _setting(
+        "",
+        KEYS,
+        "Session Affinity",
+        "Which requests prefer the same key while it is well, so that the provider's prompt "
+        "caches hit: `prefix` (system and first user message), `header:NAME` or `body:NAME`. "
+        "Empty: none. No key gets more than its share plus a quarter.",
+        required=False,
+    )
+    pass_account_headers: bool = _setting(
+        False,
+        REQUEST,
+        "Pass Account Headers",
+        "Let clients see the pool account's identity and limits: `openai-organization`, "
+        "`anthropic-organization-id`, `x-ratelimit-*` and their like.",
+        required=False,
+    )
     failover: frozenset[int] | None = None
 
 

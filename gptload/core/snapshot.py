@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from gptload.core.outcome import Rule
 from gptload.core.settings import Settings
 
 
@@ -78,6 +79,8 @@ class Group:
     Attributes:
         access: digests of the proxy keys that open this group, the system's included.
         sub_groups: (group id, weight) of an aggregate's members, weight > 0.
+        error_rules: the operator's own, tried before all others; see
+            `gptload.core.operatorrules`.
         admitted: whole field lines whose credential is one of `access`, found so far;
             for `gptload.proxy.access` alone. It lives and dies with `access`.
     """
@@ -96,6 +99,7 @@ class Group:
     model_redirects: Mapping[str, str] = field(factory=dict)
     model_redirect_strict: bool = False
     sub_groups: tuple[tuple[int, int], ...] | None = None
+    error_rules: tuple[Rule, ...] = ()
     admitted: set[bytes] = field(factory=set, init=False, eq=False, repr=False)
 
 

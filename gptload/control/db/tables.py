@@ -60,6 +60,7 @@ groups = Table(
     Column("header_rules", JSON, nullable=False),
     Column("model_redirect_rules", JSON, nullable=False),
     Column("model_redirect_strict", Boolean, nullable=False, server_default="0"),
+    Column("error_rules", JSON(none_as_null=True), nullable=True),  # ours; a list or nothing
     Column("last_validated_at", Instant, nullable=True),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
@@ -99,6 +100,8 @@ api_keys = Table(
     Column("reason", String(128), nullable=False, server_default=""),
     Column("changed_at", Instant, nullable=True),
     Column("weight", Integer, nullable=False, server_default="1"),
+    Column("account", String(128), nullable=False, server_default=""),
+    Column("model_rests", JSON(none_as_null=True), nullable=True),  # {model: epoch seconds}
     UniqueConstraint("group_id", "key_hash", name="idx_api_keys_group_hash"),
     Index("idx_api_keys_key_hash", "key_hash"),
     Index("idx_api_keys_group_status", "group_id", "status"),
@@ -138,6 +141,11 @@ request_logs = Table(
     Column("outcome", String(32), nullable=False, server_default=""),
     Column("reason", String(128), nullable=False, server_default=""),
     Column("method", String(16), nullable=False, server_default=""),
+    # What the verdict was about, and until when it rests whom.
+    Column("scope", String(16), nullable=False, server_default=""),
+    Column("rest_until", Instant, nullable=True),
+    Column("account", String(128), nullable=False, server_default=""),
+    Column("signature", String(255), nullable=False, server_default=""),
     Index("idx_request_logs_timestamp", "timestamp", "id"),
     Index("idx_request_logs_group_id", "group_id", "timestamp"),
     Index("idx_request_logs_key_hash", "key_hash"),
@@ -156,6 +164,39 @@ group_hourly_stats = Table(
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     UniqueConstraint("time", "group_id", name="idx_group_time"),
+)
+
+# Ours: what happened to each key, and why: its timeline. Written with the state it tells of.
+key_changes = Table(
+    "key_changes",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("key_id", Id, nullable=False),
+    Column("group_id", Id, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("event", String(32), nullable=False),  # `struck`, `rested`, `struck_out`, …
+    Column("state", String(16), nullable=False),  # what held from then on
+    Column("strikes", Integer, nullable=False, server_default="0"),
+    Column("until", Instant, nullable=True),
+    Column("model", String(255), nullable=False, server_default=""),
+    Column("account", String(128), nullable=False, server_default=""),
+    Column("reason", String(128), nullable=False, server_default=""),
+    Column("status_code", Integer, nullable=False, server_default="0"),
+    Column("exchange_id", String(36), nullable=False, server_default=""),
+    Index("idx_key_changes_key_id", "key_id", "id"),
+    Index("idx_key_changes_at", "at"),
+)
+
+# Ours: which key made a resource of the provider's, as only that key can use it.
+resource_owners = Table(
+    "resource_owners",
+    metadata,
+    Column("group_id", Id, primary_key=True, autoincrement=False),
+    Column("resource", String(200), primary_key=True),
+    Column("key_id", Id, nullable=False),
+    Column("upstream", Integer, nullable=False),
+    Column("until", Instant, nullable=False),
+    Index("idx_resource_owners_until", "until"),
 )
 
 # Ours: how far each journal file has been moved here. Written in the transaction

@@ -1,0 +1,233 @@
+"""When an upstream is left alone, and how traffic comes back to it: one total table.
+
+```
+            SICK                WAITED, SUCCEEDED
+  CLOSED ──────────> OPEN <───────────────────────> HALF_OPEN
+    ^                           FAILED, SICK            │
+    └───────────────────────────────────────────────────┘
+                            PROVEN
+```
+
+A breaker only says where another upstream should be preferred. Where none is left,
+requests go through an open one all the same, and their success begins to close it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from math import exp
+from typing import Final
+
+WINDOW_S: Final = 10.0
+"""How long a fault or a success counts, about."""
+
+FIRST_WAIT_S: Final = 5.0
+LONGEST_WAIT_S: Final = 300.0
+
+# Sick: so many faults in a row, or more than half of so many attempts in the window.
+_ROW: Final = 5
+_ATTEMPTS: Final = 10
+_SHARE: Final = 0.5
+# Tries of a half-open one, a second; each success doubles it, and so many prove it well.
+_TRIES_A_SECOND: Final = 1.0
+_PROOFS: Final = 5
+
+
+class State(IntEnum):
+    """What goes to an upstream while others are left."""
+
+    CLOSED = 0  # everything
+    OPEN = 1  # nothing
+    HALF_OPEN = 2  # a trickle that grows with each success
+
+
+class Event(IntEnum):
+    """What can happen to a breaker."""
+
+    SICK = 0  # too many faults, or the ledger found that many keys fail alike
+    WAITED = 1
+    FAILED = 2
+    SUCCEEDED = 3
+    PROVEN = 4
+
+
+NEXT: Final[Mapping[tuple[State, Event], State]] = {
+    (State.CLOSED, Event.SICK): State.OPEN,
+    (State.CLOSED, Event.WAITED): State.CLOSED,
+    (State.CLOSED, Event.FAILED): State.CLOSED,
+    (State.CLOSED, Event.SUCCEEDED): State.CLOSED,
+    (State.CLOSED, Event.PROVEN): State.CLOSED,
+    (State.OPEN, Event.SICK): State.OPEN,
+    (State.OPEN, Event.WAITED): State.HALF_OPEN,
+    (State.OPEN, Event.FAILED): State.OPEN,
+    (State.OPEN, Event.SUCCEEDED): State.HALF_OPEN,  # of a request that had no other way
+    (State.OPEN, Event.PROVEN): State.CLOSED,
+    (State.HALF_OPEN, Event.SICK): State.OPEN,
+    (State.HALF_OPEN, Event.WAITED): State.HALF_OPEN,
+    (State.HALF_OPEN, Event.FAILED): State.OPEN,
+    (State.HALF_OPEN, Event.SUCCEEDED): State.HALF_OPEN,
+    (State.HALF_OPEN, Event.PROVEN): State.CLOSED,
+}
+
+
+class Breaker:
+    """One upstream as one egress reaches it.
+
+    Times are epoch seconds. Whoever begins an attempt notes `generation` and gives it
+    back with the result: what began before the breaker's last move says nothing about
+    what holds since.
+
+    Attributes:
+        generation: grows with every move.
+        changed_at: of the last move; None before the first one.
+        retry_at: when an open one lets the next try through; None for a closed one.
+        reason: what opened it last.
+    """
+
+    __slots__ = (
+        "_faults",
+        "_next_try_at",
+        "_oks",
+        "_other_ok_at",
+        "_proofs",
+        "_row",
+        "_seen_at",
+        "_wait_s",
+        "changed_at",
+        "generation",
+        "ok_at",
+        "ok_key",
+        "reason",
+        "retry_at",
+        "state",
+    )
+
+    def __init__(self) -> None:
+        self.state = State.CLOSED
+        self.generation = 0
+        self.changed_at: float | None = None
+        self.retry_at: float | None = None
+        self.reason = ""
+        self.ok_key = 0
+        self.ok_at = 0.0
+        self._other_ok_at = 0.0
+        self._oks = 0.0
+        self._faults = 0.0
+        self._seen_at = 0.0
+        self._row = 0
+        self._wait_s = FIRST_WAIT_S
+        self._proofs = 0
+        self._next_try_at = 0.0
+
+    def succeeded(self, key_id: int, now: float, generation: int) -> bool:
+        """An attempt with this key got a good answer.
+
+        Returns:
+            Whether the breaker moved.
+        """
+        # Hot: once a request.
+        if key_id != self.ok_key:
+            self._other_ok_at = self.ok_at
+            self.ok_key = key_id
+        self.ok_at = now
+        if self.state is State.CLOSED:
+            self._oks += 1
+            self._row = 0
+            return False
+        if generation != self.generation:
+            return False
+        if self.state is State.OPEN:
+            self._move(Event.SUCCEEDED, now)
+            self._proofs = 1
+            return True
+        self._proofs += 1
+        if self._proofs < _PROOFS:
+            return False
+        self._move(Event.PROVEN, now)
+        return True
+
+    def failed(self, now: float, generation: int, reason: str, wait_s: float | None = None) -> bool:
+        """An attempt ended with a fault of the upstream.
+
+        Args:
+            wait_s: what the upstream itself asks for.
+
+        Returns:
+            Whether the breaker moved.
+        """
+        if self.state is State.CLOSED:
+            self._age(now)
+            self._faults += 1
+            self._row += 1
+            attempts = self._oks + self._faults
+            if self._row < _ROW and not (
+                attempts >= _ATTEMPTS and self._faults > _SHARE * attempts
+            ):
+                return False
+            self._open(Event.SICK, now, reason, wait_s)
+            return True
+        if generation != self.generation:
+            return False
+        if self.state is State.HALF_OPEN:
+            self._open(Event.FAILED, now, reason, wait_s)
+            return True
+        if wait_s is not None:
+            self.retry_at = max(self.retry_at or now, now + min(wait_s, LONGEST_WAIT_S))
+        return False
+
+    def trip(self, now: float, reason: str) -> bool:
+        """Open it whatever was counted. An open one goes on waiting as it did.
+
+        Returns:
+            Whether it moved.
+        """
+        if self.state is State.OPEN:
+            return False
+        self._open(Event.SICK, now, reason, None)
+        return True
+
+    def prefers_others(self, now: float) -> bool:
+        """Whether an attempt should go elsewhere if it can. Moves an open one when it's time."""
+        if self.state is State.CLOSED:
+            return False
+        if self.state is State.OPEN:
+            if self.retry_at is not None and now < self.retry_at:
+                return True
+            self._move(Event.WAITED, now)
+            self._proofs = 0
+            self._next_try_at = now
+        return now < self._next_try_at
+
+    def trying(self, now: float) -> None:
+        """An attempt goes there; of a half-open one that uses up a try."""
+        if self.state is State.HALF_OPEN:
+            self._next_try_at = now + 1.0 / (_TRIES_A_SECOND * 2**self._proofs)
+
+    def others_ok_at(self, key_id: int) -> float | None:
+        """When a key other than this one last succeeded; None: never yet."""
+        at = self._other_ok_at if key_id == self.ok_key else self.ok_at
+        return at or None
+
+    def _age(self, now: float) -> None:
+        past = exp(-max(0.0, now - self._seen_at) / WINDOW_S)
+        self._oks *= past
+        self._faults *= past
+        self._seen_at = now
+
+    def _open(self, event: Event, now: float, reason: str, wait_s: float | None) -> None:
+        if self.state is not State.CLOSED:
+            self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
+        self._move(event, now)
+        self.reason = reason
+        self.retry_at = now + min(max(self._wait_s, wait_s or 0.0), LONGEST_WAIT_S)
+
+    def _move(self, event: Event, now: float) -> None:
+        self.state = NEXT[self.state, event]
+        self.generation += 1
+        self.changed_at = now
+        self.retry_at = None
+        self._oks = self._faults = 0.0
+        self._row = 0
+        if self.state is State.CLOSED:
+            self._wait_s = FIRST_WAIT_S
