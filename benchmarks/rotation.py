@@ -54,6 +54,16 @@ def main() -> None:
                 f"KeyPool.pick, {size:,} keys of {title} weight: "
                 f"{cost / 1000:.2f} µs, {ratio:.0f}x itertools.cycle"
             )
+    size = SIZES[-1]
+    for resting in (64, size * 9 // 10):
+        keys = pool(size, lambda _: 1)
+        for number in range(resting):
+            keys.hold(number, now + 60.0, "a-model")
+        cost, ratio = compare(lambda keys=keys: keys.pick(now, (), "a-model"), size)  # type: ignore[misc]
+        print(
+            f"KeyPool.pick, {size:,} keys of which {resting:,} rest for the model: "
+            f"{cost / 1000:.2f} µs, {ratio:.0f}x itertools.cycle"
+        )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import secrets
 import shutil
 import socket
@@ -27,24 +28,28 @@ from twisted.logger import Logger
 
 from gptload._version import __version__
 from gptload.config import LOOPBACK, Config
+from gptload.control.breakers import Breakers
 from gptload.control.db.database import Database, make_engine, parse_dsn, run_write
 from gptload.control.db.migrate import migrate
-from gptload.control.db.queries.facts import check_vault, ensure_salt
+from gptload.control.db.queries.facts import check_vault, ensure_salt, ensure_ticket_secret
 from gptload.control.db.queries.snapshot import seed
 from gptload.control.jobs.records import Records
 from gptload.control.jobs.retention import Retention
 from gptload.control.ledger import Ledger, LedgerWriter
+from gptload.control.owners import OwnerWriter
 from gptload.control.snapshots import Snapshots, first_values
 from gptload.core.errors import DatabaseUnavailable, GptloadError
 from gptload.core.snapshot import Origin
 from gptload.core.vault import PUBLIC, Vault
 from gptload.link.local import LocalLink
-from gptload.provider import Providers, discover
+from gptload.link.messages import BreakerMoved
+from gptload.provider import Providers, discover, resources_of
 from gptload.proxy.front import Front
 from gptload.proxy.journal import Journal
 from gptload.proxy.plane import Cors, Plane
 from gptload.proxy.replies import refusal
 from gptload.proxy.routing import Routing
+from gptload.proxy.waiting import WaitingRoom
 from gptload.wire.client import Client
 from gptload.wire.connect import Connector, Route
 from gptload.wire.pool import ConnectionPool
@@ -100,12 +105,13 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _open_database(config: Config) -> tuple[Any, Vault]:
+def _open_database(config: Config) -> tuple[Any, Vault, bytes]:
     try:
         engine = make_engine(parse_dsn(config.database_dsn))
         migrate(engine)
         vault = Vault(config.encryption_key or None, run_write(engine, ensure_salt))
         run_write(engine, check_vault, vault)
+        ticket_secret = run_write(engine, ensure_ticket_secret)
         first = first_values(config.auth_key, config.host, config.port)
         run_write(engine, seed, first, time.time())
     except GptloadError as error:
@@ -114,7 +120,7 @@ def _open_database(config: Config) -> tuple[Any, Vault]:
         raise StartError(str(error)) from None
     # twistd may fork after this, and SQLite's connections don't survive a fork.
     engine.dispose()
-    return engine, vault
+    return engine, vault, ticket_secret
 
 
 class Node(Service):
@@ -122,7 +128,14 @@ class Node(Service):
 
     log = Logger()
 
-    def __init__(self, config: Config, listener: socket.socket, engine: Any, vault: Vault) -> None:
+    def __init__(
+        self,
+        config: Config,
+        listener: socket.socket,
+        engine: Any,
+        vault: Vault,
+        ticket_secret: bytes,
+    ) -> None:
         from twisted.internet import reactor
 
         self._config = config
@@ -130,6 +143,7 @@ class Node(Service):
         self._listener = listener
         self._engine = engine
         self._vault = vault
+        self._ticket_secret = ticket_secret
         self._providers: Providers = discover()
         self._ports: list[IListeningPort] = []
         self._runtime_dir: Path | None = None
@@ -146,6 +160,8 @@ class Node(Service):
         self._snapshots = Snapshots(database, self._providers, link.publish_snapshot)
         self._ledger = Ledger(reactor, database, self._vault, link.publish_change)
         self._ledger_writer = LedgerWriter(reactor, self._ledger)
+        self._breakers = Breakers()
+        self._owner_writer = OwnerWriter(reactor, database, link.publish_change)
         self._records = Records(
             reactor,
             database,
@@ -165,7 +181,9 @@ class Node(Service):
             time.time,
             before_sending=getattr(reactor, "before_sending", None),  # the lean reactor's
         )
-        routing = Routing(config.outbound_proxies.for_url)
+        routing = Routing(config.outbound_proxies.for_url, link.publish_event)
+        waiting = WaitingRoom(routing.members, time.time, reactor.callLater)
+        routing.woke = waiting.woke
         self._plane = Plane(
             routing=routing,
             providers=self._providers.by_name,
@@ -176,11 +194,23 @@ class Node(Service):
             new_id=_ids(),
             record=self._journal.append,
             report=link.publish_event,
+            waiting=waiting,
+            call_later=reactor.callLater,
+            chance=random.random,
+            resources={
+                name: resources_of(provider) for name, provider in self._providers.by_name.items()
+            },
+            note_owner=link.publish_event,
+            secret=self._ticket_secret,
             cors=_cors(config),
             limit=config.max_concurrent_requests,
         )
-        link.attach_control(self._ledger.fold)
+        link.attach_control(self._ledger.fold, self._breaker_moved, self._owner_writer.noted)
         link.attach_data(routing.apply, routing.replace)
+
+    def _breaker_moved(self, event: BreakerMoved) -> None:
+        self._breakers.moved(event)
+        self._ledger.breaker_moved(event)
 
     def startService(self) -> None:
         """Load what the database holds, then let clients in."""
@@ -201,6 +231,7 @@ class Node(Service):
             try:
                 await self._snapshots.rebuild()
                 await self._ledger.load()
+                await self._owner_writer.load()
                 break
             except DatabaseUnavailable as error:
                 self.log.error(
@@ -211,7 +242,7 @@ class Node(Service):
                 await deferLater(self._reactor, _RETRY_S)
         if self._stopping:
             return
-        for service in (self._ledger_writer, self._records, self._retention):
+        for service in self._services():
             service.startService()
         self._listen()
         self._announce()
@@ -219,6 +250,9 @@ class Node(Service):
         # it again in each collection.
         gc.collect()
         gc.freeze()
+
+    def _services(self) -> list[Service]:
+        return [self._ledger_writer, self._owner_writer, self._records, self._retention]
 
     def _failed(self, failure: Any) -> None:
         self.log.failure("gptload can't start", failure)
@@ -242,6 +276,7 @@ class Node(Service):
                 database=self._database,
                 vault=self._vault,
                 ledger=self._ledger,
+                breakers=self._breakers,
                 snapshots=self._snapshots,
                 records=self._records,
                 providers=self._providers,
@@ -298,7 +333,7 @@ class Node(Service):
         for port in self._ports[:1]:
             await _fired(port.stopListening())
         self._journal.close()
-        for service in (self._retention, self._records, self._ledger_writer):
+        for service in reversed(self._services()):
             if service.running:
                 await _fired(service.stopService())
         self._connections.close()

@@ -11,7 +11,7 @@ skipped.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -20,22 +20,34 @@ from zope.interface import Attribute, Interface
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
+from gptload.core.dialects import Sign, error_event, has_ended, sign_of
 from gptload.core.headers import OutgoingRequest
 from gptload.core.outcome import Outcome, Rest, Rule, Scope, Verdict
+from gptload.core.sse import Event
+from gptload.core.sticky import NO_RESOURCES, Kind, Resources, Within
 
 __all__ = [
     "ENTRY_POINTS",
     "Broken",
+    "Event",
     "IProvider",
+    "Kind",
     "Outcome",
     "OutgoingRequest",
     "Probe",
     "Providers",
+    "Resources",
     "Rest",
     "Rule",
     "Scope",
+    "Sign",
     "Verdict",
+    "Within",
     "discover",
+    "error_event",
+    "has_ended",
+    "resources_of",
+    "sign_of",
 ]
 
 ENTRY_POINTS = "gptload.providers"
@@ -61,7 +73,11 @@ class Probe:
 
 
 class IProvider(Interface):
-    """One AI API. Stateless: one object serves every group and every request."""
+    """One AI API. Stateless: one object serves every group and every request.
+
+    An API that keeps files, batches or the like for the account that made them says so
+    by one more attribute, `resources` (`gptload.core.sticky.Resources`). Most keep none.
+    """
 
     name = Attribute("str: the channel type, as groups name it, e.g. `openai`.")
     default_upstream = Attribute("str: base URL that a new group starts with.")
@@ -113,6 +129,35 @@ class IProvider(Interface):
     def error_body(status: int, code: str, message: str) -> dict[str, Any]:
         """An error of ours as this API's SDKs can read it."""
 
+    def stream_sign(event: Event) -> Sign:
+        """What an event of a stream is to somebody who waits for the first word.
+
+        Decides how long a stream is held back, so that another key can still take over.
+        Called for its first events, and at its end for the last ones; never in between.
+        `sign_of` knows all APIs that ship with gptload.
+
+        Args:
+            event: a JSON object that comes without an event around it has no name.
+        """
+
+    def stream_ended(events: Sequence[Event]) -> bool:
+        """Whether a stream whose last events are these came to its end.
+
+        False means that it was cut, and the client is told so: say it only where the
+        API has an end marker that is missing. `has_ended` does, for what it knows.
+
+        Args:
+            events: the last few; none when the last one is too large to be kept.
+        """
+
+    def stream_error(status: int, code: str, message: str) -> bytes:
+        """A last event that tells of an error of ours, as this API's SDKs can read it.
+
+        Returns:
+            All bytes of the event, from a place where one can begin. `error_event` makes
+            them of a JSON body.
+        """
+
 
 @frozen
 class Broken:
@@ -137,6 +182,12 @@ class Providers:
     def names(self) -> list[str]:
         """The channel types, sorted."""
         return sorted(self.by_name)
+
+
+def resources_of(provider: IProvider) -> Resources:
+    """What the API keeps for the key that made it; nothing, where its plugin doesn't say."""
+    found = getattr(provider, "resources", NO_RESOURCES)
+    return found if isinstance(found, Resources) else NO_RESOURCES
 
 
 def discover(points: Iterable[EntryPoint] | None = None) -> Providers:

@@ -12,13 +12,31 @@ import orjson
 from zope.interface import implementer
 
 from gptload.core.modellist import add_entries, listed_model, with_listed_model
-from gptload.provider import IProvider, Outcome, OutgoingRequest, Probe, Rest, Rule, Scope
+from gptload.core.resttime import DAY_S, MINUTE_S
+from gptload.provider import (
+    IProvider,
+    Outcome,
+    OutgoingRequest,
+    Probe,
+    Rest,
+    Rule,
+    Scope,
+    error_event,
+    has_ended,
+    sign_of,
+)
+from gptload_providers._kept import ANTHROPIC
 
 REJECTED, EXHAUSTED, UPSTREAM = Outcome.KEY_REJECTED, Outcome.KEY_EXHAUSTED, Outcome.UPSTREAM_FAULT
 ACCOUNT, MONTH = Scope.ACCOUNT, Rest.MONTH_END
 USAGE_LIMITS = ("reached your specified api usage limits", "specified workspace api usage limits")
 NO_OAUTH_YET = "oauth authentication is currently not supported"
 REJECTED_WINDOW = (b"anthropic-ratelimit-unified-status", b"rejected")
+FIVE_HOURS = (b"anthropic-ratelimit-unified-5h-status", b"rejected")
+SEVEN_DAYS = (b"anthropic-ratelimit-unified-7d-status", b"rejected")
+MODELS_DAYS = (b"anthropic-ratelimit-unified-7d_oi-status", b"rejected")
+NO_OVERAGE = (b"anthropic-ratelimit-unified-overage-disabled-reason", b"")
+TOO_STEEP = ("acceleration limit", "usage increase rate")
 
 ERRORS: Final = (
     # Sent as the client's mistake, but it's the account that is empty or closed.
@@ -33,10 +51,17 @@ ERRORS: Final = (
     Rule(UPSTREAM, "region", Scope.EGRESS, status=403, words="request not allowed"),
     Rule(REJECTED, "oauth_not_allowed", status=403, words="oauth", and_words="not allowed for"),
     # Without this model or endpoint, a key is still good for the others.
-    Rule(EXHAUSTED, "permission", Scope.KEY_MODEL, code="permission_error", rest=Rest.NONE),
+    Rule(EXHAUSTED, "permission", Scope.KEY_MODEL, code="permission_error", default_s=DAY_S),
     Rule(EXHAUSTED, "billing_error", ACCOUNT, code="billing_error"),
     Rule(EXHAUSTED, "spend_limit", ACCOUNT, code="enforced_spend_limit_reached", rest=MONTH),
+    # Of a plan's windows one is about a model: it counts where none of the account does.
+    Rule(EXHAUSTED, "plan_window", ACCOUNT, status=429, header=FIVE_HOURS),
+    Rule(EXHAUSTED, "plan_window", ACCOUNT, status=429, header=SEVEN_DAYS),
+    Rule(EXHAUSTED, "model_window", Scope.ACCOUNT_MODEL, status=429, header=MODELS_DAYS),
     Rule(EXHAUSTED, "plan_window", ACCOUNT, status=429, header=REJECTED_WINDOW),
+    # Extra usage is what fast mode is paid with; without it the plan still serves.
+    Rule(EXHAUSTED, "fast", status=429, header=NO_OVERAGE, words="fast mode", rest=Rest.NONE),
+    Rule(Outcome.RATE_LIMITED, "acceleration", ACCOUNT, words=TOO_STEEP, default_s=MINUTE_S),
     Rule(UPSTREAM, "overloaded_error", Scope.UPSTREAM_MODEL, code="overloaded_error"),
     Rule(Outcome.RATE_LIMITED, "rate_limit_error", Scope.ACCOUNT_MODEL, code="rate_limit_error"),
 )
@@ -52,6 +77,7 @@ class Anthropic:
     default_test_model = "claude-3-haiku-20240307"
     default_validation_path = "/v1/messages"
     errors = ERRORS
+    resources = ANTHROPIC
 
     def sign(self, request: OutgoingRequest, key: bytes) -> None:
         if request.get(b"anthropic-version") is None:
@@ -94,6 +120,11 @@ class Anthropic:
     def error_body(self, status: int, code: str, message: str) -> dict[str, Any]:
         kind = _TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
         return {"type": "error", "error": {"type": kind, "message": message, "code": code}}
+
+    stream_sign, stream_ended = staticmethod(sign_of), staticmethod(has_ended)
+
+    def stream_error(self, status: int, code: str, message: str) -> bytes:
+        return error_event(self.error_body(status, code, message), b"error")
 
 
 provider = Anthropic()

@@ -16,12 +16,24 @@ from zope.interface import implementer
 from gptload.core.errorbody import NO_QUOTA
 from gptload.core.modellist import add_entries
 from gptload.core.resttime import DAY_S, MINUTE_S
-from gptload.provider import IProvider, Outcome, OutgoingRequest, Probe, Rest, Rule, Scope
+from gptload.provider import (
+    IProvider,
+    Outcome,
+    OutgoingRequest,
+    Probe,
+    Rest,
+    Rule,
+    Scope,
+    error_event,
+    has_ended,
+    sign_of,
+)
+from gptload_providers._kept import GEMINI
 from gptload_providers.openai import provider as openai
 
 EXHAUSTED, LIMITED = Outcome.KEY_EXHAUSTED, Outcome.RATE_LIMITED
 UPSTREAM, ACCOUNT, MODEL = Outcome.UPSTREAM_FAULT, Scope.ACCOUNT, Scope.ACCOUNT_MODEL
-NO_CAPACITY = "no capacity available"
+NO_CAPACITY, FIXED = "no capacity available", Rest.DEFAULT
 
 # What makes a key bad is in the common rules, by the reasons of `ErrorInfo`.
 ERRORS: Final = (
@@ -32,8 +44,10 @@ ERRORS: Final = (
     Rule(UPSTREAM, "no_capacity", Scope.UPSTREAM_MODEL, code="MODEL_CAPACITY_EXHAUSTED"),
     Rule(UPSTREAM, "no_capacity", Scope.UPSTREAM_MODEL, status=429, words=NO_CAPACITY),
     Rule(EXHAUSTED, "daily_quota", MODEL, quota="PerDay", rest=Rest.PACIFIC_MIDNIGHT),
-    Rule(EXHAUSTED, "not_in_tier", MODEL, code=NO_QUOTA, rest=Rest.NONE),
-    Rule(EXHAUSTED, "not_in_tier", MODEL, status=429, words="limit: 0", rest=Rest.NONE),
+    Rule(EXHAUSTED, "not_in_tier", MODEL, code=NO_QUOTA, rest=FIXED, default_s=DAY_S),
+    Rule(
+        EXHAUSTED, "not_in_tier", MODEL, status=429, words="limit: 0", rest=FIXED, default_s=DAY_S
+    ),
     Rule(LIMITED, "spend_rate", ACCOUNT, status=429, words="spend limit", default_s=10 * MINUTE_S),
     Rule(LIMITED, "minute_quota", MODEL, status=429, quota="PerMinute", default_s=MINUTE_S),
     Rule(LIMITED, "no_details", MODEL, status=429, words="has been exhausted", default_s=5.0),
@@ -53,6 +67,7 @@ class Gemini:
     default_test_model = "gemini-2.0-flash-lite"
     default_validation_path = ""
     errors = ERRORS
+    resources = GEMINI
 
     def sign(self, request: OutgoingRequest, key: bytes) -> None:
         # Exactly one of the two: a plain key as Bearer is refused on native paths.
@@ -90,6 +105,11 @@ class Gemini:
         info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": code}
         name = _STATUS.get(status, "UNAVAILABLE" if status > 500 else "INVALID_ARGUMENT")
         return {"error": {"code": status, "message": message, "status": name, "details": [info]}}
+
+    stream_sign, stream_ended = staticmethod(sign_of), staticmethod(has_ended)
+
+    def stream_error(self, status: int, code: str, message: str) -> bytes:
+        return error_event(self.error_body(status, code, message))
 
 
 def _segment(model: str) -> bytes:

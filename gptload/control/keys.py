@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
@@ -11,6 +11,7 @@ from twisted.internet.task import deferLater
 
 from gptload.control.db.database import Database
 from gptload.control.db.queries import keys as queries
+from gptload.control.db.queries import timeline
 from gptload.control.db.queries.groups import must_exist
 from gptload.control.db.queries.keys import KeyRow
 from gptload.control.ledger import TURN_KEYS, Ledger
@@ -22,6 +23,7 @@ from gptload.core.vault import Vault
 FRESH_S = 2.0
 # One transaction; others who want to write wait for no longer than that.
 SLICE_KEYS = 5000
+HEAVIEST: Final = 1_000_000
 
 Drain = Callable[[], Coroutine[Any, Any, None]]
 
@@ -155,13 +157,13 @@ class KeyCommands:
 
     @whole
     async def restore(self, group_id: int, keys: Sequence[str]) -> Done:
-        """Make these keys good again, if they are invalid or rest.
+        """Make these keys good again, if they are invalid, rest, or have strikes.
 
         Raises:
             NotFound: there is no such group.
         """
         found = await self.find(group_id, keys)
-        tired = [key for key in found.values() if self._is_in(key, State.INVALID, State.RESTING)]
+        tired = [key for key in found.values() if self._is_tired(key)]
         await self._restore(group_id, tired)
         return Done(len(tired), await self._database.read(queries.count, group_id))
 
@@ -174,7 +176,7 @@ class KeyCommands:
         """
         restored = 0
         async for key_ids in self._slices(group_id, "invalid"):
-            invalid = [key for key in key_ids if self._is_in(key, State.INVALID)]
+            invalid = [key for key in key_ids if self._ledger.view(key).state is State.INVALID]
             await self._restore(group_id, invalid)
             restored += len(invalid)
         return restored
@@ -185,8 +187,11 @@ class KeyCommands:
             await deferLater(self._clock, 0)
         await self._ledger.flush()
 
-    def _is_in(self, key_id: int, *states: State) -> bool:
-        return self._ledger.view(key_id).state in states
+    def _is_tired(self, key_id: int) -> bool:
+        holds = self._ledger.view(key_id)
+        if holds.state is State.ACTIVE:
+            return bool(holds.strikes or holds.rests)
+        return holds.state is not State.DISABLED
 
     async def _slices(self, group_id: int, status: str) -> AsyncIterator[list[int]]:
         """Ids of a group's keys, so many at a time that others get their turn."""
@@ -212,3 +217,32 @@ class KeyCommands:
         if len(text) > 255:
             raise ValidationFailed("notes length must be <= 255 characters")
         await self._database.write(queries.write_notes, key_id, text, self._clock.seconds())
+
+    @whole
+    async def write_weight(self, key_id: int, weight: int) -> None:
+        """Give a key another share of its group's requests.
+
+        Raises:
+            NotFound, ValidationFailed: there is no such key; it is no weight.
+        """
+        if not 1 <= weight <= HEAVIEST:
+            raise ValidationFailed(
+                f"weight must be between 1 and {HEAVIEST}, got {weight}",
+                hint="A key that must not serve is to be deleted.",
+            )
+        group_id, secret = await self._database.write(
+            queries.write_weight, self._vault, key_id, weight, self._clock.seconds()
+        )
+        if secret is not None:
+            self._ledger.key_weighed(group_id, key_id, secret, weight)
+
+    async def timeline(
+        self, key_id: int, *, offset: int, limit: int
+    ) -> tuple[list[dict[str, Any]], int]:
+        """What happened to a key, the newest first, and how many lines there are.
+
+        Raises:
+            NotFound: there is no such key.
+        """
+        await at_most(self._clock, FRESH_S, self._ledger.flush())
+        return await self._database.read(timeline.page, key_id, offset=offset, limit=limit)

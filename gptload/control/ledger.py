@@ -1,19 +1,19 @@
 """The truth about key states: what data planes saw, folded into what holds now.
 
-Memory holds only the keys of which there is something to say; a key that is active
-and has no strikes costs nothing here. A change is published when it is folded and
-written to the database soon after, many events of one key as one write: traffic never
+The folding itself is `gptload.core.standing`; here it meets the database and the data
+planes. A change is published when it is folded and written soon after, with its line
+of the key's timeline, many changes of one key as one write of its state: traffic never
 waits for the database. A rest that ends by itself is no news and is not written.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from attrs import define, frozen
+from attrs import define, field
+from sqlalchemy import Connection
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
@@ -21,23 +21,27 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from gptload.control.db.database import Database
-from gptload.control.db.queries import keystates
+from gptload.control.db.queries import keystates, timeline
 from gptload.control.db.queries.keystates import Written
 from gptload.control.loop import Loop
+from gptload.core import breaker
+from gptload.core.correlation import Correlation
 from gptload.core.errors import DatabaseUnavailable
+from gptload.core.keyevents import Change, Happened, KeyView, WaySuspected
 from gptload.core.keypool import PoolKey
-from gptload.core.keystate import NEXT, Event, State
-from gptload.core.outcome import Outcome, Verdict
+from gptload.core.keystate import State
+from gptload.core.outcome import Verdict
 from gptload.core.pace import Pace
+from gptload.core.standing import Standings
 from gptload.core.vault import Vault
 from gptload.link.messages import (
+    BreakerMoved,
     GroupRemoved,
     KeyChange,
     KeyEvent,
     KeysAdded,
     KeysRemoved,
     KeyStateChanged,
-    Seen,
 )
 
 WRITE_S = 0.2
@@ -47,6 +51,8 @@ WRITE_ROWS = 1000
 TURN_KEYS = 1000
 # Rests whose end is noticed in one turn.
 TURN_WAKES = 2000
+# Lines of one key's timeline that wait while the database is away; the last ones stay.
+WAITING_LINES: Final = 50
 
 _STATUS: Final = {
     State.ACTIVE: "active",
@@ -56,37 +62,21 @@ _STATUS: Final = {
 }
 
 
-@frozen
-class KeyView:
-    """What holds of one key now.
-
-    Attributes:
-        strikes: rejections in a row.
-        until: epoch seconds of the rest's end, for RESTING.
-        reason: why it is not active, as its verdict said.
-        changed_at: epoch seconds since when; None when nothing ever happened.
-    """
-
-    state: State = State.ACTIVE
-    strikes: int = 0
-    until: float | None = None
-    reason: str = ""
-    changed_at: float | None = None
-
-
 @define
-class _Standing:
-    """A key of which there is something to say."""
+class _Unwritten:
+    """What the database doesn't know of a key yet."""
 
     group_id: int
-    state: State = State.ACTIVE
-    strikes: int = 0
-    until: float | None = None
-    reason: str = ""
-    changed_at: float | None = None
+    holds: KeyView
+    lines: list[Change] = field(factory=list)
 
-    def is_plain(self) -> bool:
-        return self.state is State.ACTIVE and not self.strikes
+    def add(self, change: Change) -> None:
+        self.holds = change.holds
+        self.lines = [*self.lines[1 - WAITING_LINES :], change]
+
+    def after(self, earlier: _Unwritten) -> _Unwritten:
+        """Both, for one write."""
+        return _Unwritten(self.group_id, self.holds, [*earlier.lines, *self.lines][-WAITING_LINES:])
 
 
 class Ledger:
@@ -106,16 +96,15 @@ class Ledger:
             publish: called at once with every change; it must not raise.
         """
         self.unreadable = 0
+        self.standings = Standings(Correlation())
         self._clock = clock
         self._database = database
         self._vault = vault
         self._publish = publish
-        self._standings: dict[int, _Standing] = {}
-        # (end of a rest, key id); an entry may be outdated, the standing decides.
-        self._wakes: list[tuple[float, int]] = []
-        # Ids only: what is written is what holds at that moment. A dict keeps the order.
-        self._unwritten: dict[int, None] = {}
-        self._writing: frozenset[int] = frozenset()
+        # What is written is what holds at that moment. A dict keeps the order.
+        self._unwritten: dict[int, _Unwritten] = {}
+        # Of the write under way; a key that is removed meanwhile leaves it.
+        self._writing: dict[int, _Unwritten] = {}
         self._lock = DeferredLock()
 
     async def load(self) -> None:
@@ -150,162 +139,114 @@ class Ledger:
             key = item.key
             if key.state is State.RESTING and (key.until is None or key.until <= now):
                 key.state, key.until = State.ACTIVE, None
+            key.rests = {model: until for model, until in key.rests.items() if until > now}
             by_group[item.group_id].append(key)
-            self._remember(item.group_id, key, item.reason, item.changed_at)
+            self.standings.take_up(item.group_id, key, item.reason, item.changed_at)
         for group_id, keys in by_group.items():
             self._publish(KeysAdded(group_id, tuple(keys)))
 
-    def _remember(self, group_id: int, key: PoolKey, reason: str, changed_at: float | None) -> None:
-        standing = _Standing(group_id, key.state, key.strikes, key.until, reason, changed_at)
-        if not standing.is_plain():
-            self._standings[key.id] = standing
-            self._expect_wake(key.id, standing)
-
     def view(self, key_id: int) -> KeyView:
         """What holds of the key now. A key nobody knows looks like a healthy one."""
-        standing = self._standings.get(key_id)
-        if standing is None:
-            return KeyView()
-        self._wake_if_due(key_id, standing, self._clock.seconds())
-        return KeyView(
-            standing.state,
-            standing.strikes,
-            standing.until,
-            standing.reason,
-            standing.changed_at,
-        )
+        return self.standings.view(key_id, self._clock.seconds())
 
     def fold(self, event: KeyEvent) -> None:
         """Take in what a data plane saw."""
-        key_id = event.key_id
-        standing = self._standings.get(key_id)
-        if standing is None:
-            if event.seen is Seen.OK:
-                return
-            standing = _Standing(event.group_id)
-        self._wake_if_due(key_id, standing, event.at)
-        if event.seen is Seen.OK:
-            changed = self._end_strikes(standing)
-        elif event.seen is Seen.REJECTED:
-            changed = self._strike(standing, event)
-        else:
-            changed = self._rest(standing, event)
-        if changed:
-            self._changed(key_id, standing)
+        undone = 0
+        for news in self.standings.fold(event):
+            if isinstance(news, Change):
+                undone += news.event is Happened.UNDONE
+                self._changed(news)
+            else:
+                self._suspected(news, undone)
 
-    def _end_strikes(self, standing: _Standing) -> bool:
-        # An attempt that was under way when the verdict fell doesn't soften it.
-        if not standing.strikes or standing.state in (State.INVALID, State.DISABLED):
-            return False
-        standing.strikes = 0
-        return True
+    def _suspected(self, news: WaySuspected, undone: int) -> None:
+        self._publish(news)
+        if undone:  # told once; what fails there after that changes nothing any more
+            self.log.warn(
+                "{way}: {reason}. The verdicts on {count} keys are undone.",
+                way=news.way,
+                reason=news.reason,
+                count=undone,
+            )
 
-    def _strike(self, standing: _Standing, event: KeyEvent) -> bool:
-        if standing.state in (State.INVALID, State.DISABLED):
-            return False
-        standing.strikes += 1
-        if 0 < event.threshold <= standing.strikes:
-            self._move(standing, Event.STRUCK_OUT, event.at, event.reason)
-        return True
-
-    def _rest(self, standing: _Standing, event: KeyEvent) -> bool:
-        until = event.until
-        # Of two rests the longer wins, whichever is heard of first.
-        if until is None or until <= max(event.at, standing.until or 0.0):
-            return False
-        if NEXT[standing.state, Event.RESTED] is not State.RESTING:
-            return False
-        self._move(standing, Event.RESTED, event.at, event.reason)
-        standing.until = until
-        self._expect_wake(event.key_id, standing)
-        return True
-
-    def _move(self, standing: _Standing, event: Event, at: float, reason: str) -> None:
-        standing.state = NEXT[standing.state, event]
-        standing.until = None
-        standing.reason = reason
-        standing.changed_at = at
+    def breaker_moved(self, event: BreakerMoved) -> None:
+        """Forget suspicions about a way that works again."""
+        if event.state is breaker.State.CLOSED:
+            self.standings.way_proven(event.way)
 
     def tested(self, group_id: int, key_id: int, verdict: Verdict) -> None:
-        """Take in what a test of the key showed: a person asked, so it decides at once.
-
-        A rejection makes the key invalid, whatever its strikes; a success makes it
-        well. Anything else says nothing about the key and changes nothing.
-        """
-        if verdict.outcome is Outcome.OK:
-            self.restored(group_id, (key_id,))
-        elif verdict.outcome is Outcome.KEY_REJECTED:
-            standing = self._standings.get(key_id) or _Standing(group_id)
-            if standing.state in (State.INVALID, State.DISABLED):
-                return
-            standing.strikes += 1
-            self._move(standing, Event.STRUCK_OUT, self._clock.seconds(), verdict.reason)
-            self._changed(key_id, standing)
+        """Take in what a test of the key showed; see `Standings.tested`."""
+        now = self._clock.seconds()
+        for change in self.standings.tested(group_id, key_id, verdict.outcome, verdict.reason, now):
+            self._changed(change)
 
     def restored(self, group_id: int, key_ids: Iterable[int]) -> None:
         """These keys are good again: no strikes, no rest. What is switched off stays off."""
-        now = self._clock.seconds()
-        for key_id in key_ids:
-            standing = self._standings.get(key_id)
-            if standing is None or NEXT[standing.state, Event.RECOVERED] is not State.ACTIVE:
-                continue
-            standing.strikes = 0
-            self._move(standing, Event.RECOVERED, now, "")
-            self._changed(key_id, standing)
+        for change in self.standings.restored(group_id, key_ids, self._clock.seconds()):
+            self._changed(change)
 
     def keys_added(self, group_id: int, keys: Sequence[PoolKey]) -> None:
         """These rows are in the database now."""
         now = self._clock.seconds()
         for key in keys:
-            self._remember(group_id, key, "", now)
+            self.standings.take_up(group_id, key, "", now)
         self._publish(KeysAdded(group_id, tuple(keys)))
+
+    def key_weighed(self, group_id: int, key_id: int, secret: bytes, weight: int) -> None:
+        """This row has another weight now."""
+        holds = self.view(key_id)
+        key = PoolKey(
+            key_id,
+            secret,
+            weight,
+            holds.state,
+            holds.strikes,
+            holds.until,
+            dict(holds.rests),
+            holds.account,
+        )
+        self._publish(KeysAdded(group_id, (key,)))
 
     def keys_removed(self, group_id: int, key_ids: Sequence[int]) -> None:
         """These rows are gone; the keys are never used again."""
-        for key_id in key_ids:
-            self._forget(key_id)
+        self._forget(group_id, key_ids)
         self._publish(KeysRemoved(group_id, tuple(key_ids)))
 
     def group_removed(self, group_id: int) -> None:
         """The group and all its keys are gone."""
-        gone = [key for key, held in self._standings.items() if held.group_id == group_id]
-        for key_id in gone:
-            self._forget(key_id)
+        self.standings.forget_group(group_id)
+        waiting = {**self._writing, **self._unwritten}
+        self._forget(group_id, [key for key, held in waiting.items() if held.group_id == group_id])
         self._publish(GroupRemoved(group_id))
 
-    def _forget(self, key_id: int) -> None:
-        self._standings.pop(key_id, None)
-        self._unwritten.pop(key_id, None)
+    def _forget(self, group_id: int, key_ids: Iterable[int]) -> None:
+        for key_id in key_ids:
+            self.standings.forget(group_id, key_id)
+            self._unwritten.pop(key_id, None)
+            self._writing.pop(key_id, None)
 
-    def _changed(self, key_id: int, standing: _Standing) -> None:
-        self._standings[key_id] = standing
-        self._unwritten[key_id] = None
+    def _changed(self, change: Change) -> None:
+        holds = change.holds
+        if change.event is not Happened.SPARED:  # an outage would write one a request
+            held = self._unwritten.get(change.key_id)
+            if held is None:
+                held = self._unwritten[change.key_id] = _Unwritten(change.group_id, holds)
+            held.add(change)
         self._publish(
             KeyStateChanged(
-                standing.group_id, key_id, standing.state, standing.strikes, standing.until
+                change.group_id,
+                change.key_id,
+                holds.state,
+                holds.strikes,
+                holds.until,
+                holds.rests,
+                holds.account,
             )
         )
 
-    def _expect_wake(self, key_id: int, standing: _Standing) -> None:
-        if standing.until is not None:
-            heapq.heappush(self._wakes, (standing.until, key_id))
-
-    def _wake_if_due(self, key_id: int, standing: _Standing, now: float) -> None:
-        """Notice the end of a rest. Pools notice it themselves, so nothing is published."""
-        if standing.state is State.RESTING and (standing.until or 0.0) <= now:
-            self._move(standing, Event.WOKE, standing.until or now, "")
-
     def wake(self) -> None:
         """Forget rests that are over, as many as fit into one turn."""
-        now = self._clock.seconds()
-        for _ in range(TURN_WAKES):
-            if not self._wakes or self._wakes[0][0] > now:
-                return
-            _, key_id = heapq.heappop(self._wakes)
-            standing = self._standings.get(key_id)
-            if standing is not None:
-                self._wake_if_due(key_id, standing, now)
-                self._drop_if_plain(key_id)
+        self.standings.wake(self._clock.seconds(), TURN_WAKES)
 
     @property
     def unwritten(self) -> int:
@@ -330,42 +271,43 @@ class Ledger:
             self._lock.release()
 
     async def _write(self, key_ids: list[int]) -> None:
-        rows = []
-        for key_id in key_ids:
-            del self._unwritten[key_id]
-            standing = self._standings[key_id]
-            rows.append(
-                Written(
-                    key_id,
-                    _STATUS[standing.state],
-                    standing.strikes,
-                    standing.until,
-                    standing.reason,
-                    standing.changed_at,
-                )
-            )
-        self._writing = frozenset(key_ids)
+        self._writing = writing = {key_id: self._unwritten.pop(key_id) for key_id in key_ids}
+        states = [_written(key_id, held.holds) for key_id, held in writing.items()]
+        lines = [line for held in writing.values() for line in held.lines]
         try:
-            missing = await self._database.write(keystates.write, rows, self._clock.seconds())
+            missing = await self._database.write(_write, states, lines, self._clock.seconds())
         except BaseException:
-            for key_id in key_ids:
-                if key_id in self._standings:  # it may have been removed meanwhile
-                    self._unwritten[key_id] = None
+            for key_id, held in writing.items():  # but for those removed meanwhile
+                later = self._unwritten.get(key_id)
+                self._unwritten[key_id] = held if later is None else later.after(held)
             raise
         finally:
-            self._writing = frozenset()
+            self._writing = {}
         for key_id in missing:  # an event that came after the key was deleted
-            self._forget(key_id)
-        for key_id in key_ids:
-            self._drop_if_plain(key_id)
+            if key_id in writing:
+                self._forget(writing[key_id].group_id, (key_id,))
 
-    def _drop_if_plain(self, key_id: int) -> None:
-        held = self._standings.get(key_id)
-        if held is None or not held.is_plain():
-            return
-        # What is not written yet may still have to be written again.
-        if key_id not in self._unwritten and key_id not in self._writing:
-            del self._standings[key_id]
+
+def _write(
+    connection: Connection, states: Sequence[Written], lines: Sequence[Change], now: float
+) -> list[int]:
+    """Write states and timelines in one transaction; ids that there is no row for."""
+    missing = keystates.write(connection, states, now)
+    timeline.add(connection, [line for line in lines if line.key_id not in missing])
+    return missing
+
+
+def _written(key_id: int, holds: KeyView) -> Written:
+    return Written(
+        key_id,
+        _STATUS[holds.state],
+        holds.strikes,
+        holds.until,
+        holds.reason,
+        holds.changed_at,
+        holds.account,
+        dict(holds.rests),
+    )
 
 
 class LedgerWriter(Service):

@@ -6,7 +6,7 @@ model proves nothing, is told as that, and leaves the key's state alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -22,7 +22,7 @@ from gptload.core import paths
 from gptload.core.balance import Rotation
 from gptload.core.errors import NotFound, ValidationFailed
 from gptload.core.headers import OutgoingRequest, apply_rules, value_of
-from gptload.core.outcome import Outcome, Verdict
+from gptload.core.outcome import Outcome, Rule, Verdict
 from gptload.core.settings import Settings
 from gptload.core.snapshot import Group, Upstream
 from gptload.core.vault import Vault, redact
@@ -191,14 +191,16 @@ class Probes:
         proxy = group.settings.proxy_url or self._proxy_for(origin.scheme, origin.host, origin.port)
         timeout_s = float(group.settings.key_validation_timeout_seconds)
         reply = await self._send(upstream, proxy, request, probe.body, group.settings, timeout_s)
-        return self._judge(provider, reply, origin.host)
+        return self._judge(provider, reply, origin.host, group.error_rules)
 
-    def _judge(self, provider: IProvider, reply: Reply, host: str) -> tuple[Verdict | None, str]:
+    def _judge(
+        self, provider: IProvider, reply: Reply, host: str, rules: Sequence[Rule]
+    ) -> tuple[Verdict | None, str]:
         if 300 <= reply.status < 400:
             return None, f"[status {reply.status}] not proven: the upstream redirects elsewhere"
         fields = [(field[0].lower, value_of(field)) for field in reply.fields]
         answer = Answer(reply.status, fields, reply.body[:_JUDGED_BYTES])
-        verdict = judge(provider, answer, self._seconds(), host)
+        verdict = judge(provider, answer, self._seconds(), host, rules)
         if verdict.outcome is Outcome.OK:
             return verdict, ""
         said = message_of(answer) or _phrase(reply.status)

@@ -18,8 +18,9 @@ from twisted.logger import Logger
 from gptload.control.db.database import Database
 from gptload.control.db.queries import snapshot as queries
 from gptload.control.db.queries.snapshot import GroupRow, Stored
-from gptload.core import headers, paths, settings
+from gptload.core import headers, operatorrules, paths, settings
 from gptload.core.errors import ValidationFailed
+from gptload.core.outcome import Rule
 from gptload.core.settings import Settings
 from gptload.core.snapshot import Group, HeaderRule, Snapshot, Upstream, digest
 from gptload.provider import Providers
@@ -151,7 +152,22 @@ class Snapshots:
             model_redirects=_redirects(row.model_redirect_rules),
             model_redirect_strict=row.model_redirect_strict,
             sub_groups=() if is_aggregate else None,
+            error_rules=self._error_rules(row),
         )
+
+    def _error_rules(self, row: GroupRow) -> tuple[Rule, ...]:
+        """The rules that can be read; the group serves without the others."""
+        rules = []
+        for rule in operatorrules.read(row.error_rules):
+            if isinstance(rule, Rule):
+                rules.append(rule)
+            else:
+                self.log.warn(
+                    "Group {name}: an error rule is passed over, {reason}",
+                    name=row.name,
+                    reason=rule,
+                )
+        return tuple(rules)
 
     def _overrides(self, row: GroupRow) -> dict[str, object]:
         overrides: dict[str, object] = {}

@@ -16,7 +16,7 @@ one: with half a million members, a pause of 0.1 to 0.3 s.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Container, Hashable
+from collections.abc import Container, Hashable, Iterator
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import Final, Generic, TypeVar
 
@@ -25,6 +25,21 @@ M = TypeVar("M", bound=Hashable)
 # One unit of virtual time. In whole numbers, because sums of floats drift apart: after
 # a billion picks two equal turns must still be equal.
 _UNIT: Final = 2**64
+# How many of those who were skipped may have a turn kept: each pick looks at them.
+_OWED_LIMIT: Final = 256
+
+
+class Either(Generic[M]):
+    """What is in one or the other of two containers, without copying them."""
+
+    __slots__ = ("_one", "_other")
+
+    def __init__(self, one: Container[M], other: Container[M]) -> None:
+        self._one = one
+        self._other = other
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._one or item in self._other
 
 
 class _Queue(Generic[M]):
@@ -74,10 +89,13 @@ class _Queue(Generic[M]):
             self.taken -= self.total
         # From the count, not step by step: what is rounded off must not add up.
         turn = self.base + (2 * self.taken + 1) * _UNIT // (2 * self.total)
-        if turn < now - _UNIT:
-            # Passed over for long: it catches up on one unit, not on all that it missed.
-            self.base, self.taken = now - _UNIT, 0
-            turn = self.base + _UNIT // (2 * self.total)
+        if turn < now:
+            # All of it was passed over: with the turn just taken it catches up on one for
+            # each member, not on all that they missed.
+            kept = now - _UNIT // self.weight + _UNIT // self.total
+            if turn < kept:
+                self.base, self.taken = kept, 0
+                turn = kept + _UNIT // (2 * self.total)
         self.entry = (turn, self.order, self)
         return self.entry
 
@@ -106,6 +124,9 @@ class Rotation(Generic[M]):
 
     def __contains__(self, member: M) -> bool:
         return member in self._queue_of
+
+    def __iter__(self) -> Iterator[M]:
+        return iter(self._queue_of)
 
     def add(self, member: M, weight: int) -> None:
         """Let a member take turns from now on; with a weight of 0 it takes none.
@@ -137,6 +158,17 @@ class Rotation(Generic[M]):
             queue.entry = None
             self._changed.discard(queue)
             del self._queues[queue.weight]
+
+    def yield_turn(self, member: M) -> None:
+        """A member has served without its turn: those of its weight go first now."""
+        queue = self._queue_of.get(member)
+        if queue is not None:
+            queue.members.move_to_end(member)
+            self._owed.pop(member, None)
+
+    def forgo(self, member: M) -> None:
+        """A turn that was kept for a member isn't wanted any more."""
+        self._owed.pop(member, None)
 
     def pick(self, skip: Container[M] = ()) -> M | None:
         """Whose turn it is; None when nobody is left.
@@ -173,7 +205,8 @@ class Rotation(Generic[M]):
             if skipped:
                 # Their turns go by. A neighbour that took them would get twice its share.
                 for member in skipped:
-                    self._owed[member] = None
+                    if len(self._owed) < _OWED_LIMIT:
+                        self._owed[member] = None
                     queue.members.move_to_end(member)
                 heapreplace(line, queue.advance(self._now, len(skipped)))
                 continue

@@ -16,19 +16,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
-from math import exp
 from typing import Final
 
 WINDOW_S: Final = 10.0
-"""How long a fault or a success counts, about."""
+"""How long a fault or a success counts, at most; half as long at least."""
 
 FIRST_WAIT_S: Final = 5.0
 LONGEST_WAIT_S: Final = 300.0
 
 # Sick: so many faults in a row, or more than half of so many attempts in the window.
-_ROW: Final = 5
+_ROW: Final = 10
 _ATTEMPTS: Final = 10
 _SHARE: Final = 0.5
+# Two slices make the window. They cost a success one comparison; weights that fade
+# smoothly would cost it an `exp`.
+_SLICE_S: Final = WINDOW_S / 2
 # Tries of a half-open one, a second; each success doubles it, and so many prove it well.
 _TRIES_A_SECOND: Final = 1.0
 _PROOFS: Final = 5
@@ -87,12 +89,14 @@ class Breaker:
 
     __slots__ = (
         "_faults",
+        "_faults_before",
         "_next_try_at",
         "_oks",
+        "_oks_before",
         "_other_ok_at",
         "_proofs",
         "_row",
-        "_seen_at",
+        "_slice_ends",
         "_wait_s",
         "changed_at",
         "generation",
@@ -112,9 +116,10 @@ class Breaker:
         self.ok_key = 0
         self.ok_at = 0.0
         self._other_ok_at = 0.0
-        self._oks = 0.0
-        self._faults = 0.0
-        self._seen_at = 0.0
+        # Of the slice that ends then, and of the one before it.
+        self._slice_ends = 0.0
+        self._oks = self._oks_before = 0
+        self._faults = self._faults_before = 0
         self._row = 0
         self._wait_s = FIRST_WAIT_S
         self._proofs = 0
@@ -131,11 +136,21 @@ class Breaker:
             self._other_ok_at = self.ok_at
             self.ok_key = key_id
         self.ok_at = now
+        return self.answered(now, generation)
+
+    def answered(self, now: float, generation: int) -> bool:
+        """An attempt got an answer that shows that the upstream works, good for it or not.
+
+        Returns:
+            Whether the breaker moved.
+        """
+        if generation != self.generation:
+            return False
         if self.state is State.CLOSED:
+            if now >= self._slice_ends:
+                self._begin_slice(now)
             self._oks += 1
             self._row = 0
-            return False
-        if generation != self.generation:
             return False
         if self.state is State.OPEN:
             self._move(Event.SUCCEEDED, now)
@@ -156,24 +171,26 @@ class Breaker:
         Returns:
             Whether the breaker moved.
         """
+        if generation != self.generation:
+            return False
         if self.state is State.CLOSED:
-            self._age(now)
+            if now >= self._slice_ends:
+                self._begin_slice(now)
             self._faults += 1
             self._row += 1
-            attempts = self._oks + self._faults
-            if self._row < _ROW and not (
-                attempts >= _ATTEMPTS and self._faults > _SHARE * attempts
-            ):
+            faults = self._faults + self._faults_before
+            attempts = faults + self._oks + self._oks_before
+            if self._row < _ROW and not (attempts >= _ATTEMPTS and faults > _SHARE * attempts):
                 return False
             self._open(Event.SICK, now, reason, wait_s)
             return True
-        if generation != self.generation:
-            return False
         if self.state is State.HALF_OPEN:
             self._open(Event.FAILED, now, reason, wait_s)
             return True
         if wait_s is not None:
-            self.retry_at = max(self.retry_at or now, now + min(wait_s, LONGEST_WAIT_S))
+            # From when it opened: or requests that have no other way would put it off for ever.
+            last = (now if self.changed_at is None else self.changed_at) + LONGEST_WAIT_S
+            self.retry_at = max(self.retry_at or now, min(now + wait_s, last))
         return False
 
     def trip(self, now: float, reason: str) -> bool:
@@ -185,6 +202,17 @@ class Breaker:
         if self.state is State.OPEN:
             return False
         self._open(Event.SICK, now, reason, None)
+        return True
+
+    def close(self, now: float) -> bool:
+        """Close it at once: what opened it turned out to be nothing, or is over.
+
+        Returns:
+            Whether it moved.
+        """
+        if self.state is State.CLOSED:
+            return False
+        self._move(Event.PROVEN, now)
         return True
 
     def prefers_others(self, now: float) -> bool:
@@ -209,11 +237,14 @@ class Breaker:
         at = self._other_ok_at if key_id == self.ok_key else self.ok_at
         return at or None
 
-    def _age(self, now: float) -> None:
-        past = exp(-max(0.0, now - self._seen_at) / WINDOW_S)
-        self._oks *= past
-        self._faults *= past
-        self._seen_at = now
+    def _begin_slice(self, now: float) -> None:
+        if now < self._slice_ends + _SLICE_S:
+            self._slice_ends += _SLICE_S
+            self._oks_before, self._faults_before = self._oks, self._faults
+        else:  # what was counted is too old by now
+            self._slice_ends = now + _SLICE_S
+            self._oks_before = self._faults_before = 0
+        self._oks = self._faults = 0
 
     def _open(self, event: Event, now: float, reason: str, wait_s: float | None) -> None:
         if self.state is not State.CLOSED:
@@ -227,7 +258,8 @@ class Breaker:
         self.generation += 1
         self.changed_at = now
         self.retry_at = None
-        self._oks = self._faults = 0.0
+        self._oks = self._oks_before = 0
+        self._faults = self._faults_before = 0
         self._row = 0
         if self.state is State.CLOSED:
             self._wait_s = FIRST_WAIT_S

@@ -6,20 +6,32 @@ without codes, and the status decides.
 
 from __future__ import annotations
 
+import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+import brotli  # type: ignore[import-untyped]
 import orjson
-from attrs import frozen
+import zstandard
+from attrs import field, frozen
 
 from gptload.core.outcome import Kind
 
 LIMIT_BYTES: Final = 64 * 1024  # of a body, before and after it is unpacked
-_MESSAGE_LIMIT = 4 * 1024  # where words are looked for
+SEARCHED_CHARACTERS: Final = 4 * 1024  # where words are looked for
+# Of zstd's memory: as much as a content coding may ask for (RFC 9659).
+_ZSTD_WINDOW_BYTES = 8 * 1024 * 1024
 
 NO_QUOTA: Final = "quotaValue=0"
 """Stands among the codes when all violated quotas are zero: not for this account at all."""
+
+TOO_LARGE: Final = "requested>limit"
+"""Stands among the codes when the message says that one request is more than the limit."""
+
+_ASKED_FOR = re.compile(
+    r"\blimit:? ([0-9][0-9,]{0,19})\b.{0,80}?\brequested:? ([0-9][0-9,]{0,19})\b"
+)
 
 
 @frozen
@@ -28,12 +40,16 @@ class ErrorBody:
 
     Attributes:
         text: the message for people; the whole body when no message was found in it.
-        message: its beginning in lower case, to look for words in.
+        message: its beginning in lower case, to look for words in; a message that it
+            quotes of another API is joined to it.
         codes: every `code`, `type` and `status` name, and the reasons in its details.
         status: a status from 400 to 599 inside the body, or None.
         quotas: names of the violated quotas.
         resets: times that name the end of a quota, as written.
         delays: times after which to try again, as written.
+        consumer: whom Google counts the call for, e.g. `projects/123`; "" if unsaid.
+        document: the JSON, out of its list; None where the body is none.
+        plain: the beginning of the whole body as text.
     """
 
     kind: Kind
@@ -44,31 +60,65 @@ class ErrorBody:
     quotas: tuple[str, ...] = ()
     resets: tuple[str, ...] = ()
     delays: tuple[str, ...] = ()
+    consumer: str = ""
+    document: object = field(default=None, repr=False)
+    plain: str = field(default="", repr=False)
 
 
 def unpacked(body: bytes, codings: bytes) -> bytes | None:
     """A body without its content codings, at most 64 KiB; None when one can't be undone."""
-    windows: tuple[int, ...]
     for coding in reversed(codings.lower().split(b",")):
-        match coding.strip():
-            case b"" | b"identity":
-                continue
-            case b"gzip" | b"x-gzip":
-                windows = (zlib.MAX_WBITS | 16,)
-            case b"deflate":  # by the standard in zlib's wrapping, from some servers without
-                windows = (zlib.MAX_WBITS, -zlib.MAX_WBITS)
-            case _:
-                return None
+        name = coding.strip()
+        if name in (b"", b"identity"):
+            continue
+        undo = _UNDO.get(name)
+        plain = None if undo is None else undo(body)
+        if plain is None:
+            return None
+        body = plain
+    return body
+
+
+def _inflated(*windows: int) -> Callable[[bytes], bytes | None]:
+    def undo(body: bytes) -> bytes | None:
         for window in windows:
             try:
                 # Never more than the limit: a small body can hold gigabytes of zeros.
-                body = zlib.decompressobj(window).decompress(body, LIMIT_BYTES)
-                break
+                return zlib.decompressobj(window).decompress(body, LIMIT_BYTES)
             except zlib.error:
                 continue
-        else:
-            return None
-    return body
+        return None
+
+    return undo
+
+
+def _from_brotli(body: bytes) -> bytes | None:
+    unpacker = brotli.Decompressor()
+    try:
+        plain: bytes = unpacker.process(body, output_buffer_limit=LIMIT_BYTES)
+    except brotli.error:
+        return None
+    # Almost any first byte is the beginning of a brotli stream: it must come to something.
+    return plain[:LIMIT_BYTES] if plain or unpacker.is_finished() else None
+
+
+def _from_zstd(body: bytes) -> bytes | None:
+    unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
+    try:
+        plain = unpacker.stream_reader(body, read_across_frames=True).read(LIMIT_BYTES)
+        return plain if plain or zstandard.frame_content_size(body) == 0 else None
+    except zstandard.ZstdError:
+        return None
+
+
+_UNDO: Final[Mapping[bytes, Callable[[bytes], bytes | None]]] = {
+    b"gzip": _inflated(zlib.MAX_WBITS | 16),
+    b"x-gzip": _inflated(zlib.MAX_WBITS | 16),
+    # By the standard in zlib's wrapping, from some servers without.
+    b"deflate": _inflated(zlib.MAX_WBITS, -zlib.MAX_WBITS),
+    b"br": _from_brotli,
+    b"zstd": _from_zstd,
+}
 
 
 def read_error(fields: Mapping[bytes, bytes], body: bytes) -> ErrorBody:
@@ -91,12 +141,13 @@ def read_error(fields: Mapping[bytes, bytes], body: bytes) -> ErrorBody:
         value = next((item for item in value if isinstance(item, dict)), None)
     if isinstance(value, dict):
         return _from_object(value, text)
+    beginning = text[:SEARCHED_CHARACTERS]
     if isinstance(value, str):
-        return ErrorBody(Kind.TEXT, value, _searchable(value))
+        return ErrorBody(Kind.TEXT, value, _searchable(value), plain=beginning)
     if text[0] in "{[":  # JSON that was cut, or is broken
-        return ErrorBody(Kind.JSON, text, _searchable(text))
+        return ErrorBody(Kind.JSON, text, _searchable(text), plain=beginning)
     kind = Kind.HTML if is_page or text[0] == "<" else Kind.TEXT
-    return ErrorBody(kind, text, _searchable(text))
+    return ErrorBody(kind, text, _searchable(text), plain=beginning)
 
 
 def _parsed(text: str) -> Any:
@@ -107,7 +158,7 @@ def _parsed(text: str) -> Any:
 
 
 def _searchable(text: str) -> str:
-    return text[:_MESSAGE_LIMIT].lower()
+    return text[:SEARCHED_CHARACTERS].lower()
 
 
 def _from_object(body: dict[str, Any], text: str) -> ErrorBody:
@@ -125,26 +176,43 @@ def _from_object(body: dict[str, Any], text: str) -> ErrorBody:
     metadata = [_object(detail.get("metadata")) for detail in details]
     quotas = [_text(item.get("quotaId")) for item in violations]
     quotas += [_text(item.get("quota_limit")) for item in metadata]
-    # OpenRouter quotes the fields that it would have sent.
-    quoted = _object(_object(error.get("metadata")).get("headers"))
+    # OpenRouter tells here which limit it was, and quotes the fields that it would have
+    # sent and what the API behind it said.
+    about = _object(error.get("metadata"))
+    codes.update(_text(about.get(name)) for name in ("limit_source", "error_type"))
+    quoted = _object(about.get("headers"))
     delays = [_text(detail.get("retryDelay")) for detail in details]
     delays += [_text(item.get("quotaResetDelay")) for item in metadata]
     delays += [_text(item.get("quotaResetTimeStamp")) for item in metadata]
     delays += [
         _text(value) for name, value in quoted.items() if name.lower() == "x-ratelimit-reset"
     ]
+    searched = _searchable(f"{message} {_text(about.get('raw'))}".rstrip())
+    if _asks_too_much(searched):
+        codes.add(TOO_LARGE)
     return ErrorBody(
         Kind.JSON,
         text=message,
-        message=_searchable(message),
+        message=searched,
         codes=frozenset(codes - {""}),
-        status=_status(error.get("code")),
+        status=_status(error),
         quotas=tuple(filter(None, quotas)),
         resets=tuple(
             filter(None, (_text(error.get(name)) for name in ("resets_at", "resets_in_seconds")))
         ),
         delays=tuple(filter(None, delays)),
+        consumer=next(filter(None, (_text(item.get("consumer")) for item in metadata)), ""),
+        document=body,
+        plain=text[:SEARCHED_CHARACTERS],
     )
+
+
+def _asks_too_much(message: str) -> bool:
+    found = _ASKED_FOR.search(message)
+    if not found:
+        return False
+    limit, requested = (int(number.replace(",", "")) for number in found.groups())
+    return requested > limit > 0
 
 
 def _error_in(body: dict[str, Any]) -> dict[str, Any]:
@@ -200,6 +268,9 @@ def _text(value: object) -> str:
     return ""
 
 
-def _status(code: object) -> int | None:
-    text = _text(code)
-    return int(text) if len(text) == 3 and text.isdecimal() and text[0] in "45" else None
+def _status(error: dict[str, Any]) -> int | None:
+    for name in ("code", "status", "status_code", "raw_status_code"):
+        text = _text(error.get(name))
+        if len(text) == 3 and text.isascii() and text.isdecimal() and text[0] in "45":
+            return int(text)
+    return None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from gptload.core import headers, paths, settings
+from gptload.core import headers, operatorrules, paths, settings
 from gptload.core.errors import ValidationFailed
 
 Values = Mapping[str, Any]
@@ -60,6 +60,7 @@ def check_new(given: Values, channels: Sequence[str]) -> dict[str, Any]:
     row["model_redirect_rules"] = _redirects(sent.get("model_redirect_rules", {}), is_aggregate)
     row["model_redirect_strict"] = sent.get("model_redirect_strict", False)
     row["param_overrides"] = sent.get("param_overrides", {})
+    row["error_rules"] = _error_rules(sent.get("error_rules", []), is_aggregate)
     row["sort"] = _sort(sent.get("sort", 0))
     for key in ("display_name", "description", "proxy_keys"):
         row[key] = _text(key, sent.get(key, ""))
@@ -103,6 +104,7 @@ def check_change(
     take("model_redirect_rules", lambda value: _redirects(value, is_aggregate))
     take("model_redirect_strict", bool)
     take("param_overrides", dict)
+    take("error_rules", lambda value: _error_rules(value, is_aggregate))
     take("sort", _sort)
     for key in ("display_name", "description", "proxy_keys"):
         take(key, partial(_text, key))
@@ -306,3 +308,9 @@ def _redirects(given: Mapping[str, str], is_aggregate: bool) -> dict[str, str]:
         if not source.strip() or not target.strip():
             raise ValidationFailed("A model redirect rule needs a source and a target model")
     return dict(given)
+
+
+def _error_rules(given: object, is_aggregate: bool) -> list[dict[str, Any]]:
+    if is_aggregate and given:
+        raise ValidationFailed("error_rules: an aggregate has none; its sub-groups have their own")
+    return operatorrules.checked(given)

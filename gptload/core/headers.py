@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from gptload.core.snapshot import HeaderRule
+if TYPE_CHECKING:  # settings, which a snapshot is made of, check names of fields
+    from gptload.core.snapshot import HeaderRule
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
@@ -37,11 +38,20 @@ _PRIVATE: Final = frozenset(
 )
 _PRIVATE_PREFIXES: Final = (b"x-forwarded-", b"cf-", b"sec-fetch-", b"sec-ch-", b"x-gptload-")
 
-# What tells the client whose account answered.
-_ACCOUNT: Final = frozenset(
+# What tells the client whose account answered, and what it may still spend.
+_IDENTITY: Final = frozenset(
     b"set-cookie openai-organization openai-project "
     b"anthropic-organization-id anthropic-workspace-id".split()
 )
+_LIMIT_PREFIXES: Final = (
+    b"x-ratelimit-",
+    b"ratelimit-",
+    b"anthropic-ratelimit-",
+    b"anthropic-fast-",
+    b"x-codex-",
+)
+# Whose value is the provider's id of the account.
+_ACCOUNT_ID: Final = frozenset((b"openai-organization", b"anthropic-organization-id"))
 
 _FRAMING: Final = frozenset((b"content-length", b"host", b"expect"))
 
@@ -63,6 +73,9 @@ class FieldName:
         lower: the name in lower case.
         to_upstream: whether a client's field of this name is passed on.
         to_client: whether an upstream's field of this name is passed on.
+        of_account: whether it tells about the pool's account; such a field is passed on
+            only where the group asks for it.
+        account_id: whether its value is the provider's id of the account.
         to_control: whether a client's field of this name is passed on to our own
             control plane, which needs cookies, origins and credentials.
         back_from_control: whether the control plane's field is passed on.
@@ -75,12 +88,14 @@ class FieldName:
     """
 
     __slots__ = (
+        "account_id",
         "back_from_control",
         "cors",
         "credential",
         "framing",
         "lines_left",
         "lower",
+        "of_account",
         "special",
         "to_client",
         "to_control",
@@ -98,7 +113,9 @@ class FieldName:
             or lower in _PRIVATE
             or lower.startswith(_PRIVATE_PREFIXES)
         )
-        self.to_client = not (hop or lower == b"content-length" or lower in _ACCOUNT)
+        self.of_account = lower in _IDENTITY or lower.startswith(_LIMIT_PREFIXES)
+        self.account_id = lower in _ACCOUNT_ID
+        self.to_client = not (hop or lower == b"content-length" or self.of_account)
         self.to_control = not (
             hop or lower in (b"content-length", b"expect") or lower.startswith(b"x-gptload-")
         )
@@ -111,7 +128,12 @@ class FieldName:
             b"expect",
             b"host",
         )
-        self.special = self.framing or self.credential or lower in (b"content-type", b"user-agent")
+        self.special = (
+            self.framing
+            or self.credential
+            or self.account_id
+            or lower in (b"content-type", b"user-agent")
+        )
         # Never a special one, so that finding a line here says that nothing is to be read.
         self.lines_left = 0 if self.special else _LINES_A_NAME
 

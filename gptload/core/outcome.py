@@ -6,6 +6,7 @@ The rule of this file: blame is looked up, never computed. A reader can hold
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from enum import Enum, IntEnum
 from typing import Final
@@ -101,7 +102,7 @@ class Rest(Enum):
     MONTH_END = "month end"  # a date in the text, else 00:00 UTC on the next 1st
     UTC_MIDNIGHT = "utc midnight"  # a time in the body, else the next 00:00 UTC
     PACIFIC_MIDNIGHT = "pacific midnight"  # the next 00:00 in Los Angeles
-    NONE = "none"  # this exchange takes another key; the key is good for other calls
+    NONE = "none"  # it was about this one request: it takes another key, that's all
 
 
 def _texts(value: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -110,6 +111,19 @@ def _texts(value: str | tuple[str, ...]) -> tuple[str, ...]:
 
 def _statuses(value: int | Collection[int]) -> Collection[int]:
     return (value,) if isinstance(value, int) else value
+
+
+@frozen
+class Search:
+    """Where an operator's rule looks in a body, and for what.
+
+    Attributes:
+        path: names and places from the top of the JSON; empty: the whole body as text.
+        pattern: what is looked for there; None: that there is anything but null.
+    """
+
+    path: tuple[str, ...] = ()
+    pattern: re.Pattern[str] | None = None
 
 
 @frozen
@@ -131,6 +145,7 @@ class Rule:
         header: lower-case name and value of a response field; an empty value: any.
         kind: what the body is.
         host: a part of the upstream's host name.
+        search: what an operator looks for, anywhere in the body.
         rest: for an outcome that rests the key.
         default_s: seconds to rest where no time is named; None: the outcome's own.
     """
@@ -146,6 +161,7 @@ class Rule:
     header: tuple[bytes, bytes] | None = field(default=None, kw_only=True)
     kind: tuple[Kind, ...] = field(default=(), kw_only=True)
     host: tuple[str, ...] = field(default=(), converter=_texts, kw_only=True)
+    search: Search | None = field(default=None, kw_only=True)
     rest: Rest = field(default=Rest.NAMED, kw_only=True)
     default_s: float | None = field(default=None, kw_only=True)
 

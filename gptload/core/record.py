@@ -34,6 +34,7 @@ class AttemptRecord(NamedTuple):
         rest_until: epoch seconds of the rest that followed; None for none.
         account: the provider's id of the key's account; "" where nobody said it.
         signature: see `Verdict`; "" unless the verdict could be a way's trouble.
+        named: the answer itself named `rest_until`, see `Verdict`.
     """
 
     id: str
@@ -64,6 +65,7 @@ class AttemptRecord(NamedTuple):
     rest_until: float | None = None
     account: str = ""
     signature: str = ""
+    named: bool = True
 
 
 def encode(records: Iterable[AttemptRecord]) -> bytes:

@@ -15,6 +15,8 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from attrs import frozen
+
 from gptload.core.errorbody import ErrorBody
 from gptload.core.outcome import Outcome, Rest, Rule
 
@@ -55,7 +57,9 @@ _UNIT_S = {
     "d": DAY_S,
 }
 
-_WINDOW = re.compile(rb"(anthropic-ratelimit-unified-(?:5h-|7d-|7d_oi-)?)status")
+# Anthropic's plan windows: those of the whole account, then what is about one model.
+_ACCOUNT_WINDOWS = re.compile(rb"(anthropic-ratelimit-unified-(?:5h|7d)-)status")
+_OTHER_WINDOWS = re.compile(rb"(anthropic-ratelimit-unified-(?:7d_oi-)?)status")
 
 # In lower case, as they are looked for in `ErrorBody.message`.
 _PROSE_DATE = re.compile(r"regain access on (\d{4}-\d\d-\d\d) at (\d\d:\d\d) utc")
@@ -127,15 +131,41 @@ def named_rest(fields: Mapping[bytes, bytes], error: ErrorBody, now: float) -> f
     return None if wait is None else now + wait
 
 
-def rest_until(
-    rule: Rule, fields: Mapping[bytes, bytes], error: ErrorBody, now: float
-) -> float | None:
-    """End of the rest that a rule asks for, in epoch seconds; None when it asks for none."""
-    default = FIRST_REST_S[rule.outcome] if rule.default_s is None else rule.default_s
+def named_wait(fields: Mapping[bytes, bytes], error: ErrorBody, now: float) -> float | None:
+    """The time at which an upstream in trouble asks to be called again, in epoch seconds.
+
+    Only what says so outright: a counter that is empty by chance, or a plan's window,
+    is no reason to leave the upstream alone. An hour at most.
+    """
+    wait = (
+        _milliseconds(fields)
+        or _retry_after(fields, now)
+        or _first(error.delays, now)
+        or _prose(error, now)
+    )
+    return None if wait is None else now + min(wait, HOUR_S)
+
+
+@frozen
+class RestEnd:
+    """When a rest ends, and who says so.
+
+    Attributes:
+        at: epoch seconds; None: there is no rest.
+        named: the response says so, by a time or by the name of a quota that ends with
+            the calendar; not a default of ours.
+    """
+
+    at: float | None
+    named: bool = False
+
+
+def rest_end(rule: Rule, fields: Mapping[bytes, bytes], error: ErrorBody, now: float) -> RestEnd:
+    """The end of the rest that a rule asks for."""
     until: float | None
     match rule.rest:
         case Rest.NONE:
-            return None
+            return RestEnd(None)
         case Rest.NAMED:
             until = named_rest(fields, error, now)
         case Rest.DEFAULT:
@@ -144,11 +174,21 @@ def rest_until(
             dated = _dated(error, now)
             until = month_end(now) if dated is None else now + dated
         case Rest.UTC_MIDNIGHT:
-            named = _first(error.delays, now)
+            named = _first(error.delays, now) or _first([_value(fields, b"x-ratelimit-reset")], now)
             until = utc_midnight(now) if named is None else now + named
         case Rest.PACIFIC_MIDNIGHT:
             until = pacific_midnight(now)
-    return min(now + default if until is None else until, now + LONGEST_S)
+    if until is not None:
+        return RestEnd(min(until, now + LONGEST_S), named=True)
+    default = FIRST_REST_S[rule.outcome] if rule.default_s is None else rule.default_s
+    return RestEnd(min(now + default, now + LONGEST_S))
+
+
+def rest_until(
+    rule: Rule, fields: Mapping[bytes, bytes], error: ErrorBody, now: float
+) -> float | None:
+    """`rest_end(…).at`: epoch seconds; None when the rule asks for no rest."""
+    return rest_end(rule, fields, error, now).at
 
 
 def month_end(now: float) -> float:
@@ -204,12 +244,17 @@ def _http_date(text: str) -> float | None:
 def _rejected_window(fields: Mapping[bytes, bytes], now: float) -> float | None:
     """Anthropic's plan windows: the latest end among those that are used up.
 
-    Extra usage on top of a plan (`overage`) has a status too, but it isn't a window.
+    Where a window of the whole account is, a model's longer one doesn't hold the
+    account. Extra usage on top of a plan (`overage`) has a status, but is no window.
     """
+    return _rejected(_ACCOUNT_WINDOWS, fields, now) or _rejected(_OTHER_WINDOWS, fields, now)
+
+
+def _rejected(window: re.Pattern[bytes], fields: Mapping[bytes, bytes], now: float) -> float | None:
     waits = []
     for name, value in fields.items():
-        if value.strip() == b"rejected" and (window := _WINDOW.fullmatch(name)):
-            wait = wait_s(_value(fields, window[1] + b"reset"), now)
+        if value.strip() == b"rejected" and (found := window.fullmatch(name)):
+            wait = wait_s(_value(fields, found[1] + b"reset"), now)
             if wait is not None:
                 waits.append(wait)
     return _at_least(max(waits, default=None))

@@ -1,4 +1,4 @@
-"""After this outcome: again, elsewhere, or give up."""
+"""After this outcome: again, elsewhere, or give up; and after how long."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ class Next(Enum):
     RETRY = "retry"  # with another key
     RETRY_ELSEWHERE = "retry elsewhere"  # with another key and at another upstream
 
+
+_FIRST_WAIT_S: Final = 0.1
+_LONGEST_WAIT_S: Final = 2.0
 
 AFTER: Final[Mapping[Outcome, Next]] = {
     Outcome.OK: Next.RETURN,
@@ -54,3 +57,19 @@ def decide(
     if status not in settings.failover:
         return Next.RETURN
     return Next.RETRY if step is Next.RETURN else step
+
+
+def back_off_s(attempts_made: int, chance: float) -> float:
+    """Seconds to wait before the same upstream is asked again after a fault of its own.
+
+    The first repetition is immediate: most faults are blips. Further ones leave it time,
+    each twice as much as the one before, and not all at the same moment.
+
+    Args:
+        attempts_made: so far in this exchange.
+        chance: anything from 0 to 1.
+    """
+    if attempts_made < 2:
+        return 0.0
+    longest = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(attempts_made - 2, 16))
+    return longest * (0.5 + chance / 2)

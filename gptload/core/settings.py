@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import attrs
 from attrs import frozen
 
-from gptload.core import statuscodes
+from gptload.core import affinity, statuscodes
 from gptload.core.errors import ValidationFailed
 
 Kind = Literal["int", "bool", "string"]
@@ -268,7 +268,7 @@ class Settings:
         between=(0, 60_000),
     )
     stream_idle_timeout: int = _setting(
-        300,
+        600,
         REQUEST,
         "Stream Idle Timeout (seconds)",
         "Longest silence of an upstream between two parts of a stream; then the stream ends with "
@@ -440,6 +440,8 @@ def _text(setting: Setting, value: object) -> str:
         _url(key, text, _PROXY_SCHEMES)
     elif key == "app_url":
         _url(key, text, ("http", "https"))
+    elif key == "session_affinity":
+        affinity.parse(text)
     return text
 
 

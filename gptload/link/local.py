@@ -7,11 +7,16 @@ call returns. That is why a change is in force before the admin API answers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.logger import Logger
 
 from gptload.core.snapshot import Snapshot
-from gptload.link.messages import KeyChange, KeyEvent
+from gptload.link.messages import BreakerMoved, Event, KeyChange, KeyEvent, OwnerNoted
+
+
+def _passed_over(event: Event) -> None:
+    """Nobody here has a use for that kind."""
 
 
 class LocalLink:
@@ -19,9 +24,18 @@ class LocalLink:
 
     log = Logger()
 
-    def attach_control(self, event_received: Callable[[KeyEvent], None]) -> None:
-        """Make `event_received` hear of every key event."""
-        self._event_received = event_received
+    def attach_control(
+        self,
+        key_seen: Callable[[KeyEvent], None],
+        breaker_moved: Callable[[BreakerMoved], None] = _passed_over,
+        owner_noted: Callable[[OwnerNoted], None] = _passed_over,
+    ) -> None:
+        """Make these hear of every event of their kind."""
+        self._receivers: dict[type[Event], Callable[[Any], None]] = {
+            KeyEvent: key_seen,
+            BreakerMoved: breaker_moved,
+            OwnerNoted: owner_noted,
+        }
 
     def attach_data(
         self,
@@ -32,12 +46,12 @@ class LocalLink:
         self._change_received = change_received
         self._snapshot_received = snapshot_received
 
-    def publish_event(self, event: KeyEvent) -> None:
-        """Data plane → ledger. Never raises: an exchange doesn't pay for the ledger."""
+    def publish_event(self, event: Event) -> None:
+        """Data plane → control plane. Never raises: an exchange doesn't pay for the ledger."""
         try:
-            self._event_received(event)
+            self._receivers[type(event)](event)
         except Exception:
-            self.log.failure("The ledger failed over an event of key {key}", key=event.key_id)
+            self.log.failure("The control plane failed over {event}", event=event)
 
     def publish_change(self, change: KeyChange) -> None:
         """Ledger → data plane."""

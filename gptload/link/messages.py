@@ -1,65 +1,20 @@
 """What planes say to each other: snapshots, key changes, key events.
 
 A **key event** goes up: a data plane saw something. A **key change** comes down:
-this holds now. Both are plain values, so any carrier can move them.
+this holds now. Both are plain values, so any carrier can move them. What is folded
+into key states is defined in core, where that is decided.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 from attrs import frozen
 
 from gptload.core import breaker
+from gptload.core.keyevents import KeyEvent as KeyEvent
+from gptload.core.keyevents import Seen as Seen
+from gptload.core.keyevents import WaySuspected as WaySuspected
 from gptload.core.keypool import PoolKey
 from gptload.core.keystate import State
-from gptload.core.outcome import Scope
-
-
-class Seen(IntEnum):
-    """What a data plane saw of a key."""
-
-    OK = 0  # sent for a key that has strikes, which it ends, or whose account it shows first
-    REJECTED = 1
-    LIMITED = 2
-    EXHAUSTED = 3
-
-
-@frozen
-class KeyEvent:
-    """Data plane → ledger.
-
-    Attributes:
-        at: epoch seconds.
-        until: epoch seconds of the rest's end; None for OK and REJECTED.
-        threshold: the group's `blacklist_threshold` as the request saw it; 0 = never.
-        reason: the verdict's reason.
-        status: the HTTP status that showed it; 0 when there was none.
-        scope: whom a rest is about: the key, its account, either with one model.
-        model: what was asked for; "" where no model was named.
-        account: the provider's id of the key's account; "" where nobody said it.
-        way: the upstream and the egress that showed it, as `Destination.way` spells them.
-        signature: what the answers of one cause have in common; "" where the answer
-            itself proves that it is about this key alone.
-        others_ok_at: epoch seconds at which another key last succeeded on this way.
-        exchange_id: the exchange that showed it.
-    """
-
-    group_id: int
-    key_id: int
-    seen: Seen
-    at: float
-    until: float | None = None
-    threshold: int = 0
-    reason: str = ""
-    status: int = 0
-    scope: Scope = Scope.KEY
-    model: str = ""
-    account: str = ""
-    way: str = ""
-    signature: str = ""
-    others_ok_at: float | None = None
-    exchange_id: str = ""
 
 
 @frozen
@@ -132,20 +87,6 @@ class KeyStateChanged:
 
 
 @frozen
-class WaySuspected:
-    """Many keys failed alike on this way within seconds: it's the way's trouble, not theirs.
-
-    Attributes:
-        at: epoch seconds.
-        reason: for people, e.g. `7 keys were answered alike: openai.invalid_api_key`.
-    """
-
-    way: str
-    at: float
-    reason: str
-
-
-@frozen
 class OwnersKnown:
     """What is known of who made which resource. Also how a data plane is first told."""
 
@@ -159,7 +100,5 @@ class GroupRemoved:
     group_id: int
 
 
-KeyChange = (
-    KeysAdded | KeysRemoved | KeyStateChanged | GroupRemoved | WaySuspected | OwnersKnown
-)
+KeyChange = KeysAdded | KeysRemoved | KeyStateChanged | GroupRemoved | WaySuspected | OwnersKnown
 Event = KeyEvent | BreakerMoved | OwnerNoted

@@ -36,6 +36,8 @@ class Attempt:
         first_byte: monotonic seconds of the response's head; None until it came.
         status: of the response; None until it came.
         error: the error body as far as it has been read.
+        generation: of its way when it began; see `gptload.core.breaker`.
+        recorded: its record has been made.
     """
 
     __slots__ = (
@@ -48,7 +50,9 @@ class Attempt:
         "connection",
         "error",
         "first_byte",
+        "generation",
         "head",
+        "recorded",
         "status",
     )
 
@@ -64,6 +68,8 @@ class Attempt:
         self.status: int | None = None
         self.connection: UpstreamConnection | None = None
         self.error = b""
+        self.generation = 0
+        self.recorded = False
 
     def start(self) -> None:
         """Apply the group's rules and get a connection; `connected` goes on.
@@ -71,7 +77,11 @@ class Attempt:
         Raises:
             BadRequest: a rule of the group forbids the request.
         """
-        self._path, self._body = self._exchange.request.towards(self.choice.group)
+        exchange, choice = self._exchange, self.choice
+        self._path, self._body = exchange.request.towards(choice.group)
+        self.generation = choice.destination.way.trying(
+            exchange.request.model, exchange.plane.seconds()
+        )
         self._acquire(fresh=False)
 
     def _acquire(self, *, fresh: bool) -> None:

@@ -19,9 +19,9 @@ from gptload.core.errors import (
     TooManyRequests,
 )
 from gptload.core.headers import first
-from gptload.core.outcome import Outcome
-from gptload.core.record import AttemptRecord
-from gptload.proxy import replies
+from gptload.core.snapshot import Group
+from gptload.core.uploads import TICKET_NAME, Ticket, read_ticket
+from gptload.proxy import replies, trace
 from gptload.proxy.access import admit
 from gptload.proxy.exchange import Exchange
 from gptload.proxy.plane import Plane
@@ -79,7 +79,13 @@ class Front:
                 raise TooManyRequests(
                     f"{plane.limit} requests are under way already", retry_after_s=1.0
                 )
-            group = admit(snapshot, name, head.credentials, in_query)
+            ticket = None
+            if TICKET_NAME in query:
+                ticket, query = read_ticket(plane.secret, path, query, plane.seconds())
+            group = self._of_ticket(name, ticket) if ticket is not None else None
+            if group is None:
+                ticket = None
+                group = admit(snapshot, name, head.credentials, in_query)
             provider = plane.providers.get(group.channel)
             if provider is None:
                 raise NotFound(
@@ -92,8 +98,16 @@ class Front:
             self._trace(head, downstream, path, query, error)
             replies.send(downstream, error, provider, plane.cors, head.fields)
             return NOBODY
-        request = ClientRequest(head, group, provider, path, query)
+        request = ClientRequest(head, group, provider, path, query, ticket)
         return Exchange(plane, downstream, request, provider)
+
+    def _of_ticket(self, name: bytes, ticket: Ticket) -> Group | None:
+        """The group that the ticket of an upload opens; None when it is for another one."""
+        routing = self._plane.routing
+        group = routing.snapshot.groups.get(name)
+        if group is None or all(own.id != ticket.group_id for own in routing.members(group)):
+            return None
+        return group
 
     def _trace(
         self,
@@ -106,36 +120,16 @@ class Front:
         """A record of a request that never became an exchange."""
         plane = self._plane
         # Without a group that the client may know of, the name in its path is its own text.
-        name = paths.split_proxy_target(head.target)[0]
-        shown = f"/proxy/{name.decode('latin-1')}{path.decode('latin-1')}"
-        if query:
-            shown = f"{shown}?{query.decode('latin-1')}"
+        name = paths.split_proxy_target(head.target)[0].decode("latin-1")
         plane.record(
-            AttemptRecord(
-                id=plane.new_id(),
-                exchange_id=plane.new_id(),
-                at=plane.seconds(),
-                group_id=0,
-                group_name="",
-                parent_group_id=0,
-                parent_group_name="",
-                key_id=0,
-                model="",
-                status_code=error.status,
-                outcome=Outcome.REQUEST_FAULT.name.lower(),
-                reason=error.code.lower(),
-                duration_ms=0,
-                first_byte_ms=None,
-                total_ms=0,
-                source_ip=downstream.peer,
-                method=head.method.decode("latin-1"),
-                path=shown[:500],
-                upstream="",
-                is_stream=False,
-                is_final=True,
-                error=error.message,
-                user_agent=head.user_agent.decode("utf-8", "replace")[:512],
-                request_body="",
+            trace.refused(
+                plane.new_id(),
+                plane.new_id(),
+                plane.seconds(),
+                head,
+                downstream.peer,
+                trace.shown_path(name, path, query),
+                error,
             )
         )
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from attrs import define, frozen
+from twisted.internet.interfaces import IDelayedCall
 
 from gptload.core.record import AttemptRecord
-from gptload.link.messages import KeyEvent
+from gptload.core.sticky import Resources
+from gptload.link.messages import KeyEvent, OwnerNoted
 from gptload.provider import IProvider
 from gptload.proxy.routing import Routing
+from gptload.proxy.waiting import WaitingRoom
 from gptload.wire.pool import ConnectionPool
 from gptload.wire.sweep import Sweep
 
@@ -72,6 +75,13 @@ class Plane:
         ticks: monotonic seconds: for durations and deadlines.
         record: takes an attempt's facts; never blocks.
         report: takes what was seen of a key; never blocks.
+        waiting: who waits for a key.
+        call_later: as the reactor's; for back-offs and held streams, never for a plain
+            request.
+        chance: a number from 0 to 1.
+        resources: what each channel's API keeps for the key that made it.
+        note_owner: takes who made what; never blocks.
+        secret: signs the tickets of uploads; the same in all data planes.
         limit: how many exchanges may be under way at once.
     """
 
@@ -84,6 +94,12 @@ class Plane:
     new_id: Callable[[], str]
     record: Callable[[AttemptRecord], None]
     report: Callable[[KeyEvent], None]
+    waiting: WaitingRoom
+    call_later: Callable[..., IDelayedCall]
+    chance: Callable[[], float]
+    resources: Mapping[str, Resources]
+    note_owner: Callable[[OwnerNoted], None]
+    secret: bytes
     cors: Cors | None
     limit: int
     under_way: int = 0

@@ -14,6 +14,7 @@ from gptload.core import rewrite
 from gptload.core.errors import BodyTooLarge
 from gptload.core.peek import Peeked, Peeker, multipart_model, peek
 from gptload.core.snapshot import Group
+from gptload.core.uploads import Ticket
 from gptload.provider import IProvider
 from gptload.wire.codec import RequestHead
 
@@ -32,6 +33,7 @@ class ClientRequest:
         kept: the body is kept as a whole.
         whole: all of it has arrived.
         sent_some: a part that isn't kept has left; it can't be sent again.
+        ticket: of an upload that goes on; it stands for a credential.
     """
 
     __slots__ = (
@@ -49,11 +51,18 @@ class ClientRequest:
         "query",
         "sent_some",
         "stream",
+        "ticket",
         "whole",
     )
 
     def __init__(
-        self, head: RequestHead, entry: Group, provider: IProvider, path: bytes, query: bytes
+        self,
+        head: RequestHead,
+        entry: Group,
+        provider: IProvider,
+        path: bytes,
+        query: bytes,
+        ticket: Ticket | None = None,
     ) -> None:
         self.head = head
         self.entry = entry
@@ -64,6 +73,7 @@ class ClientRequest:
         self.kept = True
         self.whole = False
         self.sent_some = False
+        self.ticket = ticket
         self._provider = provider
         self._parts: list[bytes] = []
         self._size = 0
@@ -161,6 +171,11 @@ class ClientRequest:
         if known is None:
             known = self._rewritten[group.id] = self._rewrite(group)
         return known
+
+    @property
+    def body(self) -> bytes:
+        """The kept body, as the client sent it; empty for one that isn't kept."""
+        return self._body
 
     @property
     def can_repeat(self) -> bool:

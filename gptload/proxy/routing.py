@@ -7,19 +7,28 @@ All of it is in memory and nothing of it waits: no network, no lock
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
+from enum import IntEnum
+from typing import Final
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
-from gptload.core.balance import Rotation
+from gptload.core.affinity import Affinity
+from gptload.core.balance import Either, Rotation
 from gptload.core.keypool import KeyPool, PoolKey
+from gptload.core.keystate import State
 from gptload.core.snapshot import Group, Snapshot, Upstream
+from gptload.core.sticky import Owner, Owners
 from gptload.link.messages import (
+    BreakerMoved,
     GroupRemoved,
     KeyChange,
     KeysAdded,
     KeysRemoved,
     KeyStateChanged,
+    OwnersKnown,
+    WaySuspected,
 )
+from gptload.proxy.ways import Way, name_of
 from gptload.wire.connect import Route
 from gptload.wire.upstream import IdleLimits
 
@@ -34,6 +43,7 @@ class Destination:
             way leads through a plain HTTP proxy.
         limits: for the idle life of connections.
         shown: the base URL without its query, for records.
+        way: how well it is.
     """
 
     number: int
@@ -43,6 +53,7 @@ class Destination:
     proxy_credentials: bytes
     limits: IdleLimits
     shown: str
+    way: Way
 
 
 @define  # Hot: a frozen one costs twice as much to make, and nobody changes it anyway
@@ -54,7 +65,34 @@ class Choice:
     key: PoolKey
 
 
-_NONE: frozenset[int] = frozenset()
+@define
+class Tried:
+    """What an exchange has tried.
+
+    Attributes:
+        spent: ids of keys that it must not use again.
+        avoid: ids of keys that failed without their fault: only when none is left.
+        bad: (group id, upstream number) of upstreams that failed in it.
+    """
+
+    spent: set[int] = field(factory=set)
+    avoid: set[int] = field(factory=set)
+    bad: set[tuple[int, int]] = field(factory=set)
+
+
+class _Pass(IntEnum):
+    """How much choosing overlooks."""
+
+    WELL = 0  # upstreams that are well and didn't fail in this exchange
+    FAILED = 1  # those that did, too
+    ANY = 2  # and those whose breaker is open
+
+
+# A first attempt goes anywhere rather than nowhere. Another one through an open breaker
+# would only repeat what the first has shown.
+_FIRST: Final = (_Pass.WELL, _Pass.ANY)
+_AGAIN: Final = (_Pass.WELL, _Pass.FAILED)
+_NOTHING: Final[frozenset[int]] = frozenset()
 
 
 class Routing:
@@ -62,13 +100,25 @@ class Routing:
 
     Args:
         proxy_for: outbound proxy from the environment for (scheme, host, port).
+        moved: hears of each move of a breaker.
 
     Attributes:
+        owners: which keys made which resources.
+        woke: called with a group's id when keys of it may have come back.
         snapshot: replaced as a whole; a request keeps the groups that it began with.
     """
 
-    def __init__(self, proxy_for: Callable[[str, str, int], str]) -> None:
+    def __init__(
+        self,
+        proxy_for: Callable[[str, str, int], str],
+        moved: Callable[[BreakerMoved], None],
+    ) -> None:
         self._proxy_for = proxy_for
+        self._moved = moved
+        self._ways: dict[str, Way] = {}
+        self._affinities: dict[int, Affinity] = {}
+        self.owners = Owners()
+        self.woke: Callable[[int], None] = lambda group_id: None
         self._pools: dict[int, KeyPool] = {}
         self._destinations: dict[int, tuple[Destination, ...]] = {}
         self._upstream_turns: dict[int, Rotation[int]] = {}
@@ -85,7 +135,7 @@ class Routing:
         for group_id, group in snapshot.by_id.items():
             old = before.get(group_id)
             if old is None or old.upstreams != group.upstreams or old.settings != group.settings:
-                self._destinations[group_id] = self._ways(group)
+                self._destinations[group_id] = self._ways_of(group)
             if old is None or old.upstreams != group.upstreams:
                 self._upstream_turns[group_id] = _turns(
                     (number, upstream.weight) for number, upstream in enumerate(group.upstreams)
@@ -93,37 +143,55 @@ class Routing:
             if group.sub_groups is not None and (old is None or old.sub_groups != group.sub_groups):
                 self._member_turns[group_id] = _turns(group.sub_groups)
         self.snapshot = snapshot
+        used = {way.way.name for ways in self._destinations.values() for way in ways}
+        self._ways = {name: way for name, way in self._ways.items() if name in used}
 
     def apply(self, change: KeyChange) -> None:
         """Something holds now."""
         match change:
-            case KeyStateChanged(group_id, key_id, state, strikes, until):
+            case KeyStateChanged(group_id, key_id, state, strikes, until, rests, account):
                 if group_id in self._pools:
-                    self._pools[group_id].change(key_id, state, strikes, until)
+                    self._pools[group_id].change(key_id, state, strikes, until, rests, account)
+                    if state is State.ACTIVE:
+                        self.woke(group_id)
             case KeysAdded(group_id, keys):
                 pool = self._pools.setdefault(group_id, KeyPool())
                 for key in keys:
                     pool.add(key)
+                self.woke(group_id)
             case KeysRemoved(group_id, key_ids):
-                if group_id in self._pools:
-                    for key_id in key_ids:
+                for key_id in key_ids:
+                    self.owners.forget_key(key_id)
+                    if group_id in self._pools:
                         self._pools[group_id].remove(key_id)
+            case OwnersKnown(notes):
+                for note in notes:
+                    owner = Owner(note.key_id, note.upstream, note.until)
+                    self.owners.note(note.group_id, note.resource, owner)
             case GroupRemoved(group_id):
                 self._pools.pop(group_id, None)
+                self._affinities.pop(group_id, None)
+            case WaySuspected(name, at, reason, sure):
+                if name in self._ways:
+                    self._ways[name].suspect(at, reason, sure=sure)
 
     def _forget(self, group_id: int) -> None:
         # Not its keys: a group that can't be used for a while comes back with them.
         for table in (self._destinations, self._upstream_turns, self._member_turns):
             table.pop(group_id, None)
 
-    def _ways(self, group: Group) -> tuple[Destination, ...]:
-        return tuple(self._way(group, number) for number in range(len(group.upstreams)))
+    def _ways_of(self, group: Group) -> tuple[Destination, ...]:
+        return tuple(self._destination(group, number) for number in range(len(group.upstreams)))
 
-    def _way(self, group: Group, number: int) -> Destination:
+    def _destination(self, group: Group, number: int) -> Destination:
         upstream = group.upstreams[number]
         origin = upstream.origin
         proxy = group.settings.proxy_url or self._proxy_for(origin.scheme, origin.host, origin.port)
         route = Route(origin, proxy)
+        name = name_of(group.id, upstream.url, proxy)
+        way = self._ways.get(name)
+        if way is None:
+            way = self._ways[name] = Way(name, self._moved)
         return Destination(
             number,
             upstream,
@@ -132,6 +200,7 @@ class Routing:
             route.credentials,
             IdleLimits.of(group.settings),
             upstream.url.partition("?")[0].rstrip("/"),
+            way,
         )
 
     # What a request asks.
@@ -140,28 +209,47 @@ class Routing:
         self,
         entry: Group,
         now: float,
-        spent: Container[int] = _NONE,
-        avoid: Container[int] = _NONE,
-        bad: Container[tuple[int, int]] = frozenset(),
+        model: str = "",
+        tried: Tried | None = None,
+        session: bytes | None = None,
     ) -> Choice | None:
         """Key, group and upstream of the next attempt; None when nobody can serve.
 
         Args:
             entry: the group that the client named, an aggregate or not.
             now: wall clock, epoch seconds: rests end by it.
-            spent: ids of keys that this exchange must not use again.
-            avoid: ids of keys that failed without their fault: only when none is left.
-            bad: (group id, upstream number) of upstreams that failed in this exchange.
+            model: what is asked for; "" when the request names none.
+            tried: by this exchange so far; None for its first attempt.
+            session: whom the request belongs to, for affinity; b"" when that isn't known,
+                None in a group without affinity.
         """
-        if entry.sub_groups is None:
-            return self._choose(entry, now, spent, avoid, bad)
+        # Hot: once an attempt.
+        for step in _FIRST if tried is None else _AGAIN:
+            if entry.sub_groups is None:
+                choice = self._choose(entry, now, model, tried, session, step)
+            else:
+                choice = self._choose_member(entry, now, model, tried, session, step)
+            if choice is not None:
+                return choice
+        return None
+
+    def _choose_member(
+        self,
+        entry: Group,
+        now: float,
+        model: str,
+        tried: Tried | None,
+        session: bytes | None,
+        step: _Pass,
+    ) -> Choice | None:
         turns = self._member_turns.get(entry.id)
         dry: set[int] = set()
         while turns is not None and (member := turns.pick(dry)) is not None:
             group = self.snapshot.by_id.get(member)
-            choice = self._choose(group, now, spent, avoid, bad) if group is not None else None
-            if choice is not None:
-                return choice
+            if group is not None:
+                choice = self._choose(group, now, model, tried, session, step)
+                if choice is not None:
+                    return choice
             dry.add(member)
         return None
 
@@ -169,35 +257,114 @@ class Routing:
         self,
         group: Group,
         now: float,
-        spent: Container[int],
-        avoid: Container[int],
-        bad: Container[tuple[int, int]],
+        model: str,
+        tried: Tried | None,
+        session: bytes | None,
+        step: _Pass,
     ) -> Choice | None:
         pool = self._pools.get(group.id)
         ways = self._destinations.get(group.id)
         if pool is None or not ways:
             return None
-        if avoid:
-            key = pool.pick(now, _Either(spent, avoid)) or pool.pick(now, spent)
-        else:
-            key = pool.pick(now, spent)
-        if key is None:
+        way = self._turn(group.id, ways, now, model, tried, step)
+        if way is None:
             return None
-        if len(ways) == 1:
-            return Choice(group, ways[0], key)
-        turns = self._upstream_turns[group.id]
-        number = None
-        if bad:
-            number = turns.pick({n for n in range(len(ways)) if (group.id, n) in bad})
-        if number is None:
-            number = turns.pick()
-        return None if number is None else Choice(group, ways[number], key)
+        if session is not None:
+            key = self._preferred(group.id, pool, now, model, tried, session)
+        elif tried is None:
+            key = pool.pick(now, (), model)
+        else:
+            key = _pick_again(pool, now, model, tried)
+        return None if key is None else Choice(group, way, key)
 
-    def hold(self, group_id: int, key_id: int, until: float) -> None:
-        """Pass a key over from now on, before the ledger has spoken."""
+    def _turn(
+        self,
+        group_id: int,
+        ways: tuple[Destination, ...],
+        now: float,
+        model: str,
+        tried: Tried | None,
+        step: _Pass,
+    ) -> Destination | None:
+        bad: Container[tuple[int, int]] = tried.bad if tried is not None else ()
+        if len(ways) == 1:
+            way = ways[0]
+            if step is _Pass.ANY:
+                return way
+            if way.way.prefers_others(model, now) or (step is _Pass.WELL and (group_id, 0) in bad):
+                return None
+            return way
+        skip: Container[int] = _NOTHING
+        if step is not _Pass.ANY:
+            skip = {
+                way.number
+                for way in ways
+                if way.way.prefers_others(model, now)
+                or (step is _Pass.WELL and (group_id, way.number) in bad)
+            }
+        number = self._upstream_turns[group_id].pick(skip)
+        return None if number is None else ways[number]
+
+    def _preferred(
+        self,
+        group_id: int,
+        pool: KeyPool,
+        now: float,
+        model: str,
+        tried: Tried | None,
+        session: bytes,
+    ) -> PoolKey | None:
+        """The key that served the session last, if it may; else the one whose turn it is."""
+        affinity = self._affinities.get(group_id)
+        if affinity is None:
+            affinity = self._affinities[group_id] = Affinity()
+        key = None
+        key_id = affinity.prefers(session, now) if session else None
+        if key_id is not None and not (
+            tried is not None and (key_id in tried.spent or key_id in tried.avoid)
+        ):
+            key = pool.take(key_id, now, model)
+        if key is None:
+            key = _pick_again(pool, now, model, tried or Tried())
+        if key is not None:
+            affinity.served(session or None, key.id, now, pool.serving())
+        return key
+
+    def choose_key(
+        self, group_id: int, key_id: int, number: int, now: float, model: str
+    ) -> Choice | None:
+        """This very key at this very upstream, whoever's turn it is; None when it can't serve now.
+
+        For what only that key can do: a resource that it made lives with its account.
+        """
+        group = self.snapshot.by_id.get(group_id)
+        pool = self._pools.get(group_id)
+        ways = self._destinations.get(group_id)
+        if group is None or pool is None or not ways:
+            return None
+        key = pool.take(key_id, now, model)
+        way = ways[number] if number < len(ways) else ways[0]
+        return None if key is None else Choice(group, way, key)
+
+    def key(self, group_id: int, key_id: int) -> PoolKey | None:
+        """A key in whatever state; None when there is none of that id."""
+        pool = self._pools.get(group_id)
+        return None if pool is None else pool.get(key_id)
+
+    def hold(self, group_id: int, key_id: int, until: float, model: str) -> None:
+        """Pass a key over from now on, before the ledger has spoken.
+
+        Args:
+            model: for requests of this model only; "" for all.
+        """
         pool = self._pools.get(group_id)
         if pool is not None:
-            pool.hold(key_id, until)
+            pool.hold(key_id, until, model)
+
+    def serving(self, group_id: int) -> int:
+        """How many keys of the group may serve now."""
+        pool = self._pools.get(group_id)
+        return 0 if pool is None else pool.serving()
 
     def members(self, entry: Group) -> list[Group]:
         """An aggregate's members; of another group, itself."""
@@ -206,9 +373,9 @@ class Routing:
         known = self.snapshot.by_id
         return [known[member] for member, _ in entry.sub_groups if member in known]
 
-    def wakes_at(self, entry: Group) -> float | None:
-        """Epoch seconds at which the first resting key of the group comes back; None: never."""
-        wakes = [pool.wakes_at() for pool in self._pools_of(entry)]
+    def wakes_at(self, entry: Group, model: str) -> float | None:
+        """Epoch seconds at which the first key that rests may serve the model; None: never."""
+        wakes = [pool.wakes_at(model) for pool in self._pools_of(entry)]
         return min((wake for wake in wakes if wake is not None), default=None)
 
     def has_keys(self, entry: Group) -> bool:
@@ -220,17 +387,11 @@ class Routing:
         return [self._pools[group.id] for group in members if group.id in self._pools]
 
 
-class _Either:
-    """Both of two containers, without copying them."""
-
-    __slots__ = ("_one", "_other")
-
-    def __init__(self, one: Container[int], other: Container[int]) -> None:
-        self._one = one
-        self._other = other
-
-    def __contains__(self, item: object) -> bool:
-        return item in self._one or item in self._other
+def _pick_again(pool: KeyPool, now: float, model: str, tried: Tried) -> PoolKey | None:
+    if not tried.avoid:
+        return pool.pick(now, tried.spent, model)
+    key = pool.pick(now, Either(tried.spent, tried.avoid), model)
+    return key if key is not None else pool.pick(now, tried.spent, model)
 
 
 def _turns(members: Iterable[tuple[int, int]]) -> Rotation[int]:

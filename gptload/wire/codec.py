@@ -109,11 +109,13 @@ class ResponseHead:
     Attributes:
         reason: phrase as received; may be empty.
         fields, content_length, content_type, chunked: as in `RequestHead`.
+        account: the provider's id of the account that answered; empty when not named.
         keep_alive: whether the connection may be used again after a body whose end
             is known.
     """
 
     __slots__ = (
+        "account",
         "chunked",
         "content_length",
         "content_type",
@@ -129,6 +131,7 @@ class ResponseHead:
         self.reason = reason
         self.minor = minor
         self.fields: list[Field] = []
+        self.account = b""
         self.content_length: int | None = None
         self.content_type = b""
         self.chunked = False
@@ -233,6 +236,8 @@ def parse_response_head(head: bytes) -> ResponseHead:
             connection.append(value_of(field))
         elif lower == b"transfer-encoding":
             _apply_coding(result, value_of(field))
+        elif field[0].account_id:
+            result.account = value_of(field)
     if result.chunked and result.content_length is not None:
         raise CodecError(502, "both Content-Length and Transfer-Encoding")
     if connection:

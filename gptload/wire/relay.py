@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from gptload.wire.codec import ResponseHead
 from gptload.wire.server import ServerConnection
-from gptload.wire.upstream import Trouble, UpstreamConnection, UpstreamFailure
+from gptload.wire.upstream import UpstreamConnection, UpstreamFailure
 
 
 class Relay:
@@ -20,7 +20,6 @@ class Relay:
             bytes go to the client: who has the whole answer has left a trace.
         broken: called once if it never will be. What the client is to see of that is
             the caller's decision.
-        expects_body: a response that ends without one is broken: an event stream.
     """
 
     __slots__ = (
@@ -28,7 +27,6 @@ class Relay:
         "_completed",
         "_connection",
         "_downstream",
-        "_expects_body",
         "moved_bytes",
     )
 
@@ -38,14 +36,11 @@ class Relay:
         connection: UpstreamConnection,
         completed: Callable[[], None],
         broken: Callable[[UpstreamFailure], None],
-        *,
-        expects_body: bool = False,
     ) -> None:
         self._downstream = downstream
         self._connection = connection
         self._completed = completed
         self._broken = broken
-        self._expects_body = expects_body
         self.moved_bytes = 0
 
     def head_received(self, head: ResponseHead) -> None:
@@ -58,9 +53,6 @@ class Relay:
 
     def body_ended(self, last: bytes) -> None:
         self.moved_bytes += len(last)
-        if self._expects_body and not self.moved_bytes:
-            self._broken(UpstreamFailure(Trouble.EMPTY))
-            return
         self._completed()
         self._downstream.end_response(last)
 

@@ -100,6 +100,7 @@ class ServerConnection(TwistedProtocol):
 
     Attributes:
         peer: the client's address as text; empty on a socket that has none.
+        can_grow: no length was promised for the answer that has begun.
         deadline: see `gptload.wire.sweep.Timed`.
     """
 
@@ -129,6 +130,7 @@ class ServerConnection(TwistedProtocol):
         self._pending = b""  # response head that waits for the first body bytes
         self._chunked = False
         self._bodyless = False
+        self.can_grow = False
         self._keep_alive = True
         self._draining = 0
         self._closing = False
@@ -327,6 +329,7 @@ class ServerConnection(TwistedProtocol):
         assert head is not None, "a response without a request"
         self._bodyless = head.method == b"HEAD" or status in (204, 304)
         self._chunked = False
+        self.can_grow = length is None and not self._bodyless
         framing = b""
         if length is not None:
             if status != 204:

@@ -55,3 +55,12 @@ def upgrade() -> None:
     )
     op.create_index("idx_resource_owners_until", "resource_owners", ["until"])
 
+
+def downgrade() -> None:
+    op.drop_table("resource_owners")
+    op.drop_table("key_changes")
+    for column in ("signature", "account", "rest_until", "scope"):
+        op.drop_column("request_logs", column)
+    op.drop_column("api_keys", "model_rests")
+    op.drop_column("api_keys", "account")
+    op.drop_column("groups", "error_rules")

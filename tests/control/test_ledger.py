@@ -22,14 +22,17 @@ from gptload.control.db.queries.facts import (
     check_vault,
     ensure_salt,
 )
-from gptload.control.db.tables import api_keys
-from gptload.control.ledger import WRITE_S, KeyView, Ledger, LedgerWriter
+from gptload.control.db.tables import api_keys, key_changes
+from gptload.control.ledger import WAITING_LINES, WRITE_S, Ledger, LedgerWriter
+from gptload.core.breaker import State as BreakerState
 from gptload.core.errors import DatabaseUnavailable
+from gptload.core.keyevents import KeyView
 from gptload.core.keypool import KeyPool, PoolKey
 from gptload.core.keystate import State
-from gptload.core.outcome import Outcome, Verdict
+from gptload.core.outcome import Outcome, Scope, Verdict
 from gptload.core.vault import Vault
 from gptload.link.messages import (
+    BreakerMoved,
     GroupRemoved,
     KeyChange,
     KeyEvent,
@@ -37,6 +40,7 @@ from gptload.link.messages import (
     KeysRemoved,
     KeyStateChanged,
     Seen,
+    WaySuspected,
 )
 from tests.parts.rows import add_group, add_key
 
@@ -417,6 +421,133 @@ async def test_a_key_that_cannot_be_decrypted_is_never_used_counted_and_not_blam
     assert (await database.read(stored))[bad[0]] == ("active", 0, None, "")
 
 
+async def test_rests_of_models_and_accounts_are_there_after_a_restart(
+    live: Node, database: Database
+) -> None:
+    first, second = await database.write(add_keys, 2)
+    live.see(Seen.OK, key_id=first, account="org-a")
+    model: dict[str, Any] = {"scope": Scope.ACCOUNT_MODEL, "model": "gpt-5"}
+    live.see(Seen.LIMITED, key_id=second, until=NOW + 60, account="org-a", **model)
+    live.see(Seen.LIMITED, key_id=second, until=NOW + 5, scope=Scope.KEY_MODEL, model="short")
+    await live.ledger.flush()
+
+    after = Node(database)
+    after.clock.advance(10)
+    await loaded(after)
+    (added,) = after.told
+    assert isinstance(added, KeysAdded)
+    assert [(key.rests, key.account) for key in added.keys] == [({"gpt-5": NOW + 60}, "org-a")] * 2
+    assert after.view(first) == live.view(first)
+    after.see(Seen.EXHAUSTED, key_id=first, until=NOW + 99, scope=Scope.ACCOUNT)
+    assert after.view(second).until == NOW + 99
+
+
+def lines(connection: Connection) -> list[tuple[Any, ...]]:
+    line = key_changes.c
+    columns = (line.key_id, line.event, line.state, line.strikes, line.until, line.model)
+    more = (line.account, line.reason, line.status_code, line.exchange_id, line.at)
+    return [tuple(row) for row in connection.execute(select(*columns, *more).order_by(line.id))]
+
+
+async def test_each_change_is_a_line_of_the_keys_timeline(live: Node, database: Database) -> None:
+    (key_id,) = await database.write(add_keys, 1)
+    told = {"key_id": key_id, "threshold": 2, "reason": "bad", "status": 401}
+    live.see(Seen.REJECTED, **told, exchange_id="one")
+    live.see(Seen.OK, key_id=key_id, account="org-a")
+    live.see(
+        Seen.LIMITED, key_id=key_id, until=NOW + 9, scope=Scope.KEY_MODEL, model="m", status=429
+    )
+    live.see(Seen.REJECTED, **told)
+    live.see(Seen.REJECTED, **told)
+    live.clock.advance(1)
+    live.ledger.restored(1, [key_id])
+    live.ledger.tested(1, key_id, Verdict(Outcome.KEY_REJECTED, reason="bad"))
+    live.ledger.tested(1, key_id, Verdict(Outcome.OK))
+    await live.ledger.flush()
+    assert await database.read(lines) == [
+        (key_id, "struck", "active", 1, None, "", "", "bad", 401, "one", NOW),
+        (key_id, "account_seen", "active", 1, None, "", "org-a", "", 0, "", NOW),
+        (key_id, "strikes_ended", "active", 0, None, "", "org-a", "", 0, "", NOW),
+        (key_id, "rested", "active", 0, NOW + 9, "m", "org-a", "", 429, "", NOW),
+        (key_id, "struck", "active", 1, None, "", "org-a", "bad", 401, "", NOW),
+        (key_id, "struck_out", "invalid", 2, None, "", "org-a", "bad", 401, "", NOW),
+        (key_id, "restored", "active", 0, None, "", "org-a", "", 0, "", NOW + 1),
+        (key_id, "tested_bad", "invalid", 1, None, "", "org-a", "bad", 0, "", NOW + 1),
+        (key_id, "tested_good", "active", 0, None, "", "org-a", "", 0, "", NOW + 1),
+    ]
+
+
+async def test_what_a_healthy_key_shows_does_not_hide_since_when_it_is_healthy(
+    live: Node, database: Database
+) -> None:
+    (key_id,) = await database.write(add_keys, 1)
+    live.see(Seen.REJECTED, key_id=key_id, threshold=1)
+    live.ledger.restored(1, [key_id])
+    await live.ledger.flush()
+    live.clock.advance(9)
+    live.see(Seen.OK, key_id=key_id, account="org-a")
+    await live.ledger.flush()
+
+    def since(connection: Connection) -> float | None:
+        return connection.execute(select(api_keys.c.changed_at)).scalar_one()
+
+    assert await database.read(since) == NOW
+
+
+async def test_while_the_database_is_away_the_last_lines_of_each_key_are_kept(
+    database: Database, impatient: Database, tmp_path: Path
+) -> None:
+    live = Node(impatient)
+    (key_id,) = await database.write(add_keys, 1)
+    other = sqlite3.connect(tmp_path / "gptload.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    for round_ in range(3):
+        for _ in range(30):
+            live.see(Seen.REJECTED, key_id=key_id, threshold=0, reason=str(round_))
+        with pytest.raises(DatabaseUnavailable):
+            await live.ledger.flush()
+    other.execute("ROLLBACK")
+    other.close()
+    await live.ledger.flush()
+    kept = await database.read(lines)
+    assert [line[3] for line in kept] == list(range(91 - WAITING_LINES, 91))
+
+
+async def test_many_keys_that_fail_alike_blame_the_way_and_the_log_says_so_once(
+    live: Node, database: Database, said: list[str]
+) -> None:
+    ids = await database.write(add_keys, 5)
+    for key_id in ids:
+        live.see(
+            Seen.REJECTED, key_id=key_id, threshold=1, way="https://a", signature="bad", reason="b"
+        )
+    suspected = [change for change in live.told if isinstance(change, WaySuspected)]
+    assert {change.way for change in suspected} == {"https://a"}
+    assert len(said) == 1
+    assert said[0].startswith("https://a: 3 keys were answered alike: bad. The verdicts on 2 keys")
+    # Whoever held a key back hears of it, and a line is written only where something changed.
+    last = {change.key_id: change for change in live.told if isinstance(change, KeyStateChanged)}
+    assert {change.state for change in last.values()} == {State.ACTIVE} and len(last) == 5
+    await live.ledger.flush()
+    assert [line[:3] for line in await database.read(lines)] == [
+        (ids[0], "struck_out", "invalid"),
+        (ids[0], "undone", "active"),
+        (ids[1], "struck_out", "invalid"),
+        (ids[1], "undone", "active"),
+    ]
+    assert {row[0] for row in (await database.read(stored)).values()} == {"active"}
+
+
+def test_a_way_that_works_again_is_under_no_suspicion(node: Node) -> None:
+    details: dict[str, Any] = {"threshold": 1, "way": "https://a", "signature": "bad"}
+    node.see(Seen.REJECTED, key_id=1, **details)
+    node.see(Seen.REJECTED, key_id=2, **details)
+    node.ledger.breaker_moved(BreakerMoved("https://a", BreakerState.HALF_OPEN, NOW, None, ""))
+    node.ledger.breaker_moved(BreakerMoved("https://a", BreakerState.CLOSED, NOW, None, ""))
+    node.see(Seen.REJECTED, key_id=3, **details)
+    assert {node.view(key_id).state for key_id in (1, 2, 3)} == {State.INVALID}
+
+
 async def test_an_event_of_a_key_that_is_gone_leaves_nothing_behind(
     live: Node, database: Database
 ) -> None:
@@ -425,6 +556,7 @@ async def test_an_event_of_a_key_that_is_gone_leaves_nothing_behind(
     live.see(Seen.REJECTED, key_id=key_id, threshold=1)
     await live.ledger.flush()
     assert live.view(key_id) == KeyView()
+    assert await database.read(lines) == []
 
 
 async def test_a_key_that_is_well_again_costs_no_memory(live: Node, database: Database) -> None:
@@ -434,7 +566,7 @@ async def test_a_key_that_is_well_again_costs_no_memory(live: Node, database: Da
     await live.ledger.flush()
     live.clock.advance(5)
     live.ledger.wake()
-    assert live.ledger._standings == {}
+    assert len(live.ledger.standings) == 0
     assert live.ledger.unwritten == 0
 
 

@@ -114,6 +114,10 @@ async def test_a_record_becomes_a_row_with_its_keys_value_and_hash(
         status_code=429,
         first_byte_ms=None,
         error="slow down",
+        scope="account+model",
+        rest_until=1_800_000_060.5,
+        account="org-1",
+        signature="s" * 300,
     )
     journal.append(record)
     await job.drain()
@@ -146,6 +150,10 @@ async def test_a_record_becomes_a_row_with_its_keys_value_and_hash(
             "outcome": "rate_limited",
             "reason": "openai.rate_limit",
             "method": "POST",
+            "scope": "account+model",
+            "rest_until": 1_800_000_060.5,
+            "account": "org-1",
+            "signature": "s" * 254 + "…",
         }
     ]
 

@@ -8,8 +8,10 @@ from twisted.internet.task import Clock
 
 from gptload.control.db.database import Database
 from gptload.control.db.queries import records as queries
-from gptload.control.db.tables import group_hourly_stats, request_logs
+from gptload.control.db.queries import timeline
+from gptload.control.db.tables import group_hourly_stats, key_changes, request_logs
 from gptload.control.jobs.retention import DAY_S, INTERVAL_S, SLICE_ROWS, Retention
+from gptload.core.keyevents import Change, Happened, KeyView
 from tests.parts.records import make_record
 
 NOW = 1_800_000_000.0
@@ -33,6 +35,16 @@ def add_hour(connection: Connection, age_days: float) -> None:
             time=NOW - age_days * DAY_S, group_id=1, created_at=0, updated_at=0
         )
     )
+
+
+def add_line(connection: Connection, age_days: float) -> None:
+    at = NOW - age_days * DAY_S
+    timeline.add(connection, [Change(1, 7, at, Happened.STRUCK, KeyView(strikes=1))])
+
+
+def line_ages(connection: Connection) -> list[float]:
+    times = connection.execute(select(key_changes.c.at)).scalars()
+    return sorted(round((NOW - time) / DAY_S, 2) for time in times)
 
 
 def log_ages(connection: Connection) -> list[float]:
@@ -74,6 +86,21 @@ async def test_more_than_a_slice_goes_in_one_sweep(clock: Clock, database: Datab
     assert await database.read(log_ages) == [1]
 
 
+async def test_lines_of_timelines_are_kept_as_long_as_logs(
+    clock: Clock, database: Database
+) -> None:
+    for age in (0, 6.9, 7.1, 30):
+        await database.write(add_line, age)
+    await Retention(clock, database, lambda: 7).sweep()
+    assert await database.read(line_ages) == [0, 6.9]
+
+
+async def swept(database: Database) -> None:
+    """Wait for a sweep: the writer's thread takes turns, and each kind of row is one."""
+    for _ in range(4):
+        await database.write(log_ages)
+
+
 async def test_it_runs_at_the_start_and_hourly_with_the_setting_of_the_moment(
     clock: Clock, database: Database
 ) -> None:
@@ -81,14 +108,11 @@ async def test_it_runs_at_the_start_and_hourly_with_the_setting_of_the_moment(
     await database.write(add_logs, 2, 8)
     job = Retention(clock, database, lambda: days[0])
     job.startService()
-    # The writer's thread takes turns, so whoever comes next comes after the sweep.
-    await database.write(log_ages)
-    await database.write(log_ages)
+    await swept(database)
     assert await database.read(log_ages) == [2]
     days[0] = 1
     clock.advance(INTERVAL_S)
-    await database.write(log_ages)
-    await database.write(log_ages)
+    await swept(database)
     assert await database.read(log_ages) == []
     await job.stopService()
     assert clock.getDelayedCalls() == []

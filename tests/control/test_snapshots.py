@@ -202,6 +202,35 @@ async def test_a_group_that_cannot_be_used_is_left_out_and_named_and_the_rest_wo
 
 
 @pytest.mark.parametrize(
+    ("stored", "count", "reason"),
+    [
+        ('[{"status": 429, "outcome": "rate_limited"}, {"status": 7, "outcome": "rate_limited"}]',
+         1, "error_rules[1].status: "),
+        ('[{"status": 429, "outcome": "rate_limited", "regex": "(a+)+"}]',
+         0, "error_rules[0].regex: "),
+        ("{", 0, "error_rules: no JSON"),
+        ('{"a": 1}', 0, "error_rules: must be a list"),
+        ("[7]", 0, "error_rules[0]: must be an object"),
+    ],
+)  # fmt: skip
+async def test_a_stored_error_rule_that_cannot_be_read_is_reported_and_inert(
+    snapshots: Snapshots,
+    database: Database,
+    said: list[str],
+    stored: str,
+    count: int,
+    reason: str,
+) -> None:
+    group = await database.write(add_group, "old")
+    await database.write(spoil, group, "error_rules", stored)
+    snapshot = await snapshots.rebuild()
+    assert len(snapshot.by_id[group].error_rules) == count
+    (line,) = said
+    assert line.startswith("Group old: an error rule is passed over, ")
+    assert reason in line
+
+
+@pytest.mark.parametrize(
     "config",
     [
         {"max_retries": -1},

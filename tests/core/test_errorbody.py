@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import zlib
+from collections.abc import Callable
 from typing import Any
 
+import brotli  # type: ignore[import-untyped]
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptload.core.errorbody import LIMIT_BYTES, NO_QUOTA, ErrorBody, read_error
+from gptload.core.errorbody import LIMIT_BYTES, NO_QUOTA, TOO_LARGE, ErrorBody, read_error
 from gptload.core.outcome import Kind
 
 
@@ -23,6 +27,7 @@ def read(body: Any, **fields: str) -> ErrorBody:
 
 
 PLAIN = {"error": {"message": "Bad Key", "type": "auth", "code": "bad_key"}}
+RAW = json.dumps(PLAIN).encode()
 
 
 @pytest.mark.parametrize(
@@ -116,6 +121,51 @@ def test_quoted_fields_and_resets_are_read() -> None:
     assert read({"error": body}).resets == ("1764633600", "12.5")
 
 
+def test_what_openrouter_tells_about_a_limit_is_read() -> None:
+    about = {
+        "limit_source": "openrouter_key_limit",
+        "raw": "x is Temporarily rate-limited upstream",
+    }
+    error = read({"error": {"code": 429, "message": "Provider returned error", "metadata": about}})
+    assert error.codes == {"429", "openrouter_key_limit"}
+    assert error.text == "Provider returned error"
+    assert error.message == "provider returned error x is temporarily rate-limited upstream"
+
+
+def test_whom_google_counts_the_call_for_is_read() -> None:
+    details = [{"reason": "RATE_LIMIT_EXCEEDED", "metadata": {"consumer": "projects/42"}}]
+    assert read({"error": {"message": "x", "details": details}}).consumer == "projects/42"
+
+
+@pytest.mark.parametrize(
+    ("message", "is_too_large"),
+    [
+        ("on tokens per min (TPM): Limit 30000, Requested 41000.", True),
+        ("Limit: 30,000 / Requested: 41,000", True),
+        ("Limit 30000, Used 29000, Requested 2000", False),
+        ("limit 0, requested 5", False),
+        ("limit reached, requested 5", False),
+        ("Limit " + "9" * 5000 + ", Requested 5", False),
+    ],
+)
+def test_a_request_is_too_large_when_it_asks_for_more_than_the_limit(
+    message: str, is_too_large: bool
+) -> None:
+    assert (TOO_LARGE in read({"error": {"message": message}}).codes) is is_too_large
+
+
+def test_the_body_is_kept_as_json_and_as_text_for_operators_rules() -> None:
+    error = read([PLAIN])
+    assert error.document == PLAIN
+    assert error.plain == json.dumps([PLAIN])
+    assert len(read(b"x" * 9000).plain) == 4096
+
+
+@pytest.mark.parametrize("name", ["status", "status_code", "raw_status_code"])
+def test_a_status_inside_may_have_other_names(name: str) -> None:
+    assert read({"error": {"code": "1300", name: 429, "message": "x"}}).status == 429
+
+
 @pytest.mark.parametrize(
     ("code", "status"),
     [(429, 429), ("503", 503), (200, None), (4290, None), (True, None), ("x", None)],
@@ -140,13 +190,16 @@ def test_a_status_inside_is_one_from_400_to_599(code: object, status: int | None
         (b"\x28\xb5\x2f\xfd", {"content_encoding": "zstd"}, Kind.UNREADABLE),
         (b"\x1b\x00", {"content_encoding": "br", "content_type": "text/html"}, Kind.HTML),
         (b"not gzip", {"content_encoding": "gzip"}, Kind.UNREADABLE),
+        (b"no brotli at all", {"content_encoding": "br"}, Kind.UNREADABLE),
+        (brotli.compress(RAW)[:8], {"content_encoding": "br"}, Kind.UNREADABLE),
+        (brotli.compress(b""), {"content_encoding": "br"}, Kind.EMPTY),
+        (b"no frame at all", {"content_encoding": "zstd"}, Kind.UNREADABLE),
+        (zstandard.compress(b""), {"content_encoding": "zstd"}, Kind.EMPTY),
+        (b"packed", {"content_encoding": "compress"}, Kind.UNREADABLE),
     ],
 )
 def test_the_kind_of_a_body_is_told(body: bytes, fields: dict[str, str], kind: Kind) -> None:
     assert read(body, **fields).kind is kind
-
-
-RAW = json.dumps(PLAIN).encode()
 
 
 @pytest.mark.parametrize(
@@ -158,22 +211,49 @@ RAW = json.dumps(PLAIN).encode()
         (zlib.compress(RAW), "deflate"),
         (zlib.compress(RAW)[2:-4], "deflate"),  # as some servers send it: without its wrapping
         (gzip.compress(zlib.compress(RAW)), "deflate, gzip"),
+        (brotli.compress(RAW), "br"),
+        (brotli.compress(RAW, quality=0), "BR"),
+        (zstandard.compress(RAW), "zstd"),
+        (zstandard.ZstdCompressor(level=19, write_content_size=False).compress(RAW), "zstd"),
+        (zstandard.compress(RAW[:9]) + zstandard.compress(RAW[9:]), "zstd"),  # two frames
+        (brotli.compress(zstandard.compress(RAW)), "zstd, br"),
     ],
 )
 def test_compressed_bodies_are_read(body: bytes, coding: str) -> None:
     assert read(body, content_encoding=coding).codes == {"bad_key", "auth"}
 
 
-def test_a_compressed_body_that_was_cut_is_read_as_far_as_it_goes() -> None:
-    noise = "".join(chr(33 + (i * 7919) % 90) for i in range(200_000))
-    packed = gzip.compress(json.dumps({"error": {"message": "api key revoked " + noise}}).encode())
-    assert "api key revoked" in read(packed[:LIMIT_BYTES], content_encoding="gzip").message
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "br": lambda plain: brotli.compress(plain, quality=4),
+    "zstd": zstandard.compress,
+}
 
 
-def test_a_small_body_that_unpacks_to_gigabytes_stays_small() -> None:
-    packer = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS | 16)
-    bomb = b"".join(packer.compress(b"a" * 1_000_000) for _ in range(50)) + packer.flush()
-    assert len(read(bomb, content_encoding="gzip").text) == LIMIT_BYTES
+@pytest.mark.parametrize("coding", PACKERS)
+def test_a_compressed_body_that_was_cut_is_read_as_far_as_it_goes(coding: str) -> None:
+    noise = "".join(random.Random(4).choices("0123456789", k=300_000))
+    packed = PACKERS[coding](
+        json.dumps({"error": {"message": "api key revoked " + noise}}).encode()
+    )
+    assert len(packed) > LIMIT_BYTES
+    cut = read(packed[:LIMIT_BYTES], content_encoding=coding)
+    assert "api key revoked" in cut.message
+
+
+@pytest.mark.parametrize("coding", PACKERS)
+def test_a_small_body_that_unpacks_to_gigabytes_stays_small(coding: str) -> None:
+    bomb = PACKERS[coding](b"a" * 50_000_000)
+    assert len(bomb) < LIMIT_BYTES
+    assert len(read(bomb, content_encoding=coding).text) == LIMIT_BYTES
+
+
+def test_zstd_gets_no_more_memory_than_a_content_coding_may_ask_for() -> None:
+    wide = zstandard.ZstdCompressionParameters(window_log=25, write_content_size=False)
+    stream = zstandard.ZstdCompressor(compression_params=wide).compressobj()
+    body = stream.compress(RAW * 10) + stream.flush()
+    assert read(body, content_encoding="zstd").kind is Kind.UNREADABLE
 
 
 def test_bytes_that_are_not_utf8_are_read() -> None:
@@ -198,7 +278,8 @@ def test_no_json_makes_it_raise(body: Any) -> None:
 
 
 @given(
-    st.binary(max_size=200), st.sampled_from(["", "gzip", "deflate", "br", "gzip, deflate", ","])
+    st.binary(max_size=200),
+    st.sampled_from(["", "gzip", "deflate", "br", "zstd", "gzip, deflate", "zstd, br", ","]),
 )
 def test_no_bytes_make_it_raise(body: bytes, coding: str) -> None:
     read(body, content_encoding=coding)

@@ -18,7 +18,9 @@ from gptload.core.resttime import (
     LONGEST_S,
     month_end,
     named_rest,
+    named_wait,
     pacific_midnight,
+    rest_end,
     rest_until,
     utc_midnight,
     wait_s,
@@ -294,6 +296,63 @@ def test_a_time_in_the_body_is_better_than_utc_midnight() -> None:
     daily = Rule(Outcome.KEY_EXHAUSTED, rest=Rest.UTC_MIDNIGHT)
     assert rest(daily) == at("2026-11-21T00:00:00Z")
     assert rest(daily, delays=(str(int(NOW + 3600) * 1000),)) == NOW + 3600
+
+
+@pytest.mark.parametrize(
+    ("rule", "fields", "is_named"),
+    [
+        (Rule(Outcome.RATE_LIMITED), {}, False),
+        (Rule(Outcome.RATE_LIMITED), {"retry_after": "9"}, True),
+        (Rule(Outcome.KEY_EXHAUSTED, rest=Rest.DEFAULT), {"retry_after": "9"}, False),
+        (Rule(Outcome.KEY_EXHAUSTED, rest=Rest.MONTH_END), {}, True),
+        (Rule(Outcome.KEY_EXHAUSTED, rest=Rest.UTC_MIDNIGHT), {}, True),
+        (Rule(Outcome.KEY_EXHAUSTED, rest=Rest.PACIFIC_MIDNIGHT), {}, True),
+        (Rule(Outcome.KEY_EXHAUSTED, rest=Rest.NONE), {"retry_after": "9"}, False),
+    ],
+)
+def test_a_rest_is_named_when_its_end_is_not_a_default_of_ours(
+    rule: Rule, fields: dict[str, str], is_named: bool
+) -> None:
+    raw = {name.replace("_", "-").encode(): value.encode() for name, value in fields.items()}
+    assert rest_end(rule, raw, ErrorBody(Kind.JSON), NOW).named is is_named
+
+
+def test_openrouters_day_ends_when_its_field_says_so() -> None:
+    daily = Rule(Outcome.KEY_EXHAUSTED, rest=Rest.UTC_MIDNIGHT)
+    assert rest(daily, x_ratelimit_reset=str(int(NOW + 7200) * 1000)) == NOW + 7200
+
+
+def test_a_models_window_holds_the_account_only_where_no_other_does() -> None:
+    fields = {
+        "anthropic-ratelimit-unified-status": "rejected",
+        "anthropic-ratelimit-unified-reset": str(int(NOW) + 600),
+        "anthropic-ratelimit-unified-5h-status": "rejected",
+        "anthropic-ratelimit-unified-5h-reset": str(int(NOW) + 600),
+        "anthropic-ratelimit-unified-7d_oi-status": "rejected",
+        "anthropic-ratelimit-unified-7d_oi-reset": str(int(NOW) + 90_000),
+    }
+    assert named(fields) == 600
+    fields["anthropic-ratelimit-unified-5h-status"] = "allowed"
+    assert named(fields) == 90_000
+
+
+@pytest.mark.parametrize(
+    ("fields", "message", "seconds"),
+    [
+        ({"retry-after": "30"}, "", 30),
+        ({"retry-after-ms": "1500", "retry-after": "30"}, "", 1.5),
+        ({"retry-after": "999999"}, "", 3600),
+        ({}, "try again in 20s.", 20),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m"}, "", None),
+        ({}, "", None),
+    ],
+)
+def test_an_upstream_is_left_alone_as_long_as_it_asks_and_an_hour_at_most(
+    fields: dict[str, str], message: str, seconds: float | None
+) -> None:
+    raw = {name.encode(): value.encode() for name, value in fields.items()}
+    until = named_wait(raw, ErrorBody(Kind.JSON, message=message), NOW)
+    assert until == (None if seconds is None else NOW + seconds)
 
 
 def test_some_rules_rest_nothing() -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from gptload.core.errortable import COMMON
 from gptload.core.outcome import BLAME, Outcome, Rule, Scope, Verdict
 from gptload.core.resttime import LONGEST_S, MINIMUM_S
-from gptload.core.verdict import Answer, judge, message_of, plain_body
+from gptload.core.verdict import Answer, judge, judge_inner, message_of, plain_body
 
 NOW = datetime.fromisoformat("2026-11-20T12:00:00Z").timestamp()
 
@@ -88,10 +88,18 @@ CASES: list[tuple[str, Verdict, Outcome, Scope, float | None]] = [
     ("E1", verdict(403, b"error code: 1020"), UP, S.EGRESS, None),
     ("E1", verdict(403, b"", server="cloudflare"), UP, S.EGRESS, None),
     ("E1", verdict(403, b"blocked", cf_mitigated="challenge"), UP, S.EGRESS, None),
+    ("E1", verdict(503, b"", server="cloudflare"), UP, S.EGRESS, None),
+    ("E1", verdict(429, b"<html>no</html>", retry_after="30"), UP, S.EGRESS, 30),
+    ("E1", verdict(502, b"<html>automated queries</html>"), UP, S.EGRESS, None),
+    ("E4", verdict(407, b"Proxy Authentication Required"), UP, S.EGRESS, None),
+    ("E5", verdict(500, b"<html>oops</html>"), UP, S.UPSTREAM, None),
+    ("E5", verdict(502, b""), UP, S.UPSTREAM, None),
+    ("E5", verdict(404, b""), REQ, S.KEY, None),
     ("E2", said(403, code="unsupported_country_region_territory"), UP, S.EGRESS, None),
     ("E2", said(400, "User location is not supported for the API use."), UP, S.EGRESS, None),
     ("E3", said(401, code="ip_not_authorized"), UP, S.EGRESS, None),
     ("E3", said(403, details=[{"reason": "API_KEY_IP_ADDRESS_BLOCKED"}]), UP, S.EGRESS, None),
+    ("E3", said(403, "Access denied due to Virtual Network/Firewall rules."), UP, S.EGRESS, None),
     ("E3", said(403, "Your IP address 1.2.3.4 is not allowed here"), UP, S.EGRESS, None),
     ("E5", verdict(401, b"<html>sign in</html>"), UP, S.UPSTREAM, None),
     ("E5", verdict(401, b""), UP, S.UPSTREAM, None),
@@ -103,11 +111,27 @@ CASES: list[tuple[str, Verdict, Outcome, Scope, float | None]] = [
     # Affinity.
     ("A1", said(400, code="previous_response_not_found"), REQ, S.AFFINITY, None),
     ("A1", said(400, code="invalid_encrypted_content"), REQ, S.AFFINITY, None),
+    ("A2", said(403, "You do not have permission to access the File x or it may not exist."),
+     REQ, S.AFFINITY, None),
+    ("A2", said(404, "No such File object: file-abc"), REQ, S.AFFINITY, None),
+    ("A2", said(404, "Response with id 'resp_1' not found."), REQ, S.AFFINITY, None),
+    ("A2", said(404, "No batch found with id 'batch_1': it does not exist"), REQ, S.AFFINITY, None),
+    ("A2", said(404, "Container with id 'cntr_1' not found."), REQ, S.AFFINITY, None),
+    ("A2", said(404, "CachedContent not found (or permission denied)"), REQ, S.AFFINITY, None),
     # The request.
+    ("R1", said(400, code="content_filter"), REQ, S.KEY, None),
+    ("R1", said(400, code="cyber_policy"), REQ, S.KEY, None),
+    ("R1", said(400, code="moderation_blocked"), REQ, S.KEY, None),
+    ("R1", said(400, code="data_inspection_failed"), REQ, S.KEY, None),
+    ("R1", said(400, code="invalid_prompt"), REQ, S.KEY, None),
+    ("R1", said(403, "Content violates usage guidelines. Team: t"), REQ, S.KEY, None),
+    ("R2", said(413), REQ, S.KEY, None),
     ("R1", said(400, code="context_length_exceeded"), REQ, S.KEY, None),
     ("R1", said(403, code="content_policy_violation"), REQ, S.KEY, None),
     ("R1", said(400, "prompt is too long: 210000 tokens > 200000 maximum"), REQ, S.KEY, None),
     ("R3", said(429, "Request too large for gpt-x: Limit 10, Requested 20"), REQ, S.KEY, None),
+    ("R3", said(429, "Rate limit reached (TPM): Limit 30000, Used 0, Requested 41000."),
+     REQ, S.KEY, None),
     ("R4", said(413, code="rate_limit_exceeded"), REQ, S.KEY, None),
     # The key.
     ("K1", said(403, details=[{"reason": "CONSUMER_SUSPENDED"}]), REJ, S.ACCOUNT, None),
@@ -118,9 +142,36 @@ CASES: list[tuple[str, Verdict, Outcome, Scope, float | None]] = [
                          "error": "Incorrect API key provided: xa***yz."}), REJ, S.KEY, None),
     ("K4", said(403, "Your API key was reported as leaked."), REJ, S.KEY, None),
     ("K4", said(403, "This API key has been revoked"), REJ, S.ACCOUNT, None),
-    ("K5", said(401, "Missing scopes: model.request"), EXH, S.KEY_MODEL, None),
+    ("K4", said(400, code="organization_restricted"), REJ, S.ACCOUNT, None),
+    ("K5", said(401, "Missing scopes: model.request"), EXH, S.KEY_MODEL, 86_400),
     # Money.
     ("X1", said(402), EXH, S.ACCOUNT, 1800),
+    ("X1", said(402, "You requested 8192 tokens, but can only afford 900"), EXH, S.KEY, None),
+    ("X1", said(402, "This needs more credits, or fewer max_tokens."), EXH, S.KEY, None),
+    ("X1", said(402, code="weight_exceeds_budget"), EXH, S.KEY, None),
+    ("X1", said(402, metadata={"error_type": "in_flight_budget_exhausted"}), RL, S.ACCOUNT, 5),
+    ("X1", said(402, metadata={"limit_source": "openrouter_key_limit"}), EXH, S.KEY, 1800),
+    ("X1", said(402, metadata={"limit_source": "openrouter_credits"}), EXH, S.ACCOUNT, 1800),
+    ("X1", said(403, "Key limit exceeded (total limit)."), EXH, S.KEY, 1800),
+    ("X2", said(429, code="credit_balance_exhausted"), EXH, S.ACCOUNT, 1800),
+    ("X2", said(400, code="billing_hard_limit_reached"), EXH, S.ACCOUNT, 1800),
+    ("X2", said(429, code="billing_not_active"), EXH, S.ACCOUNT, 1800),
+    ("X2", said(403, type="billing_error"), EXH, S.ACCOUNT, 1800),
+    ("X2", said(429, code="organization_usage_limit_exceeded"), EXH, S.ACCOUNT, 907_200),
+    ("X3", said(400, code="Arrearage"), EXH, S.ACCOUNT, 1800),
+    ("X3", said(403, "Your newly created team doesn't have any credits yet."),
+     EXH, S.ACCOUNT, 1800),
+    ("X4", said(400, "You have reached your specified API usage limits."),
+     EXH, S.ACCOUNT, 907_200),
+    ("X5", said(429, details={"error_code": "enforced_spend_limit_reached"}),
+     EXH, S.ACCOUNT, 907_200),
+    ("X7", said(429, details=[{"violations": [{"quotaId": "RequestsPerDayX"}]}]),
+     EXH, S.ACCOUNT_MODEL, 72_000),
+    ("X8", said(429, details=[{"violations": [{"quotaId": "X", "quotaValue": "0"}]}]),
+     EXH, S.ACCOUNT_MODEL, 86_400),
+    ("X8", said(429, "Quota exceeded, limit: 0"), EXH, S.ACCOUNT_MODEL, 86_400),
+    ("X12", said(403, details=[{"reason": "BILLING_DISABLED"}]), EXH, S.ACCOUNT, 1800),
+    ("X12", said(400, "Enable billing.", type="FAILED_PRECONDITION"), EXH, S.ACCOUNT, 1800),
     ("X2", said(429, code="insufficient_quota"), EXH, S.ACCOUNT, 1800),
     ("X2", said(429, type="exceeded_current_quota_error"), EXH, S.ACCOUNT, 1800),
     ("X2", said(429, code="project_spend_limit_exceeded"), EXH, S.ACCOUNT, 907_200),
@@ -135,13 +186,26 @@ CASES: list[tuple[str, Verdict, Outcome, Scope, float | None]] = [
     ("U1", said(429, type="engine_overloaded_error"), UP, S.UPSTREAM_MODEL, None),
     ("U1", said(429, "Service tier capacity exceeded for this model."), UP, S.UPSTREAM_MODEL, None),
     ("U1", said(429, "x is temporarily rate-limited upstream"), UP, S.UPSTREAM_MODEL, None),
+    ("U1", said(429, "Busy.", code="server_is_overloaded"), UP, S.UPSTREAM_MODEL, None),
+    ("U1", said(503, type="service_unavailable_error"), UP, S.UPSTREAM_MODEL, None),
+    ("U1", said(429, details=[{"reason": "MODEL_CAPACITY_EXHAUSTED"}]),
+     UP, S.UPSTREAM_MODEL, None),
+    ("U1", verdict(429, {"message": "The engine is currently overloaded"}, retry_after="17"),
+     UP, S.UPSTREAM_MODEL, 17),
+    ("U2", said(498), UP, S.UPSTREAM, None),
+    ("U2", verdict(521, b"error code: 521"), UP, S.UPSTREAM, None),
     # Limits.
     ("L1", said(429, code="slow_down"), RL, S.ACCOUNT_MODEL, 60),
     ("L2", said(429, "Too many requests"), RL, S.ACCOUNT_MODEL, 15),
     ("L3", verdict(503, {"message": "Rate limit"}, retry_after="9"), RL, S.ACCOUNT_MODEL, 9),
     # The bare status.
-    ("F2", said(403, code="model_not_found"), EXH, S.KEY_MODEL, None),
-    ("F2", said(403, "Project does not have access to model gpt-x"), EXH, S.KEY_MODEL, None)
+    ("F2", said(403, code="model_not_found"), EXH, S.ACCOUNT_MODEL, 86_400),
+    ("F2", said(403, "Project does not have access to model gpt-x"), EXH, S.ACCOUNT_MODEL, 86_400),
+    ("F3", said(403, "Forbidden"), REJ, S.KEY, None),
+    ("F3", said(403, "Your project has been denied access."), EXH, S.KEY, 3600),
+    ("F5", said(409), REQ, S.KEY, None),
+    ("F6", said(425), UP, S.UPSTREAM, None),
+    ("F7", said(503), UP, S.UPSTREAM, None)
 ]  # fmt: skip
 
 
@@ -196,7 +260,7 @@ def test_of_repeated_fields_the_first_counts() -> None:
     assert judge(Plain(), Answer(429, fields, b"{}"), NOW).rest_until == NOW + 7
 
 
-@pytest.mark.parametrize("coding", [b"br", b"zstd"])
+@pytest.mark.parametrize("coding", [b"br", b"zstd", b"gzip", b"compress"])
 def test_a_body_that_cannot_be_unpacked_is_judged_by_its_status(coding: bytes) -> None:
     fields = [(b"content-encoding", coding), (b"server", b"cloudflare")]
     assert judge(Plain(), Answer(401, fields, b"\x1b\x00\x04"), NOW).outcome is REJ
@@ -218,6 +282,187 @@ def test_a_rule_can_be_about_one_host() -> None:
     assert judge(provider, Answer(402, [], b"{}"), NOW, "api.example.org").outcome is EXH
 
 
+# Errors inside a success.
+
+
+def inner(body: Any, **fields: str) -> Verdict:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    named = [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()]
+    return judge_inner(Plain(), Answer(200, named, raw), NOW)
+
+
+FAILED = {"id": "resp_1", "object": "response", "status": "failed"}
+FREE = {
+    "limit_source": "openrouter_free_tier_daily",
+    "headers": {"X-RateLimit-Limit": "50", "X-RateLimit-Reset": str(int(NOW + 3600) * 1000)},
+}
+
+
+@pytest.mark.parametrize(
+    ("got", "outcome", "scope", "rest_s"),
+    [
+        # The status inside decides.
+        (inner({"error": {"code": 429, "message": "Slow"}}), RL, S.ACCOUNT_MODEL, 15),
+        (inner([{"error": {"code": 401, "message": "x"}}]), REJ, S.KEY, None),
+        (inner({"error": {"code": 400, "message": "x"}}), REQ, S.KEY, None),
+        (inner({"error": {"code": 502, "message": "x"}}), UP, S.UPSTREAM, None),
+        (inner({"error": {"code": 429, "message": "x", "metadata": FREE}}),
+         EXH, S.ACCOUNT_MODEL, 3600),
+        (inner({"choices": [{"finish_reason": "error"}], "error": {"code": 402, "message": "x"}}),
+         EXH, S.ACCOUNT, 1800),
+        # Or the one that its name stands for.
+        (inner(FAILED | {"error": {"code": "rate_limit_exceeded", "message": "x"}}),
+         RL, S.ACCOUNT_MODEL, 15),
+        (inner({"type": "response.failed", "response": FAILED | {
+            "error": {"code": "rate_limit_exceeded", "message": "Try again in 7s."}}}),
+         RL, S.ACCOUNT_MODEL, 7),
+        (inner({"type": "error", "code": "server_error", "message": "x"}), UP, S.UPSTREAM, None),
+        (inner(FAILED | {"error": {"code": "vector_store_timeout", "message": "x"}}),
+         UP, S.UPSTREAM, None),
+        (inner(FAILED | {"error": {"code": "invalid_prompt", "message": "x"}}), REQ, S.KEY, None),
+        (inner(FAILED | {"error": {"code": "bio_policy", "message": "x"}}), REQ, S.KEY, None),
+        (inner(FAILED | {"error": {"code": "invalid_image_url", "message": "x"}}),
+         REQ, S.KEY, None),
+        (inner(FAILED | {"error": {"code": "data_residency_mismatch", "message": "x"}}),
+         REQ, S.KEY, None),
+        (inner({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}),
+         UP, S.UPSTREAM_MODEL, None),
+        (inner({"type": "error", "error": {"type": "rate_limit_error", "message": "x"}}),
+         RL, S.ACCOUNT_MODEL, 15),
+        (inner({"type": "error", "error": {"type": "invalid_request_error",
+                                           "message": "Your credit balance is too low"}}),
+         EXH, S.ACCOUNT, 1800),
+        (inner({"error": {"message": "No.", "code": "model_not_found"}}), REQ, S.KEY, None),
+        # Without any, the words do.
+        (inner({"error": "Incorrect API key provided"}), REJ, S.KEY, None),
+        (inner({"error": "insufficient balance"}), EXH, S.ACCOUNT, 1800),
+        (inner({"error": {"message": "Too many requests"}}), RL, S.ACCOUNT_MODEL, 15),
+        (inner({"object": "error", "message": "maximum context length is 8192"}),
+         REQ, S.KEY, None),
+        # Else it's the upstream's.
+        (inner({"error": {"message": "x"}}), UP, S.UPSTREAM, None),
+        (inner({"error": "CUDA out of memory"}), UP, S.UPSTREAM, None),
+        (inner(b""), UP, S.UPSTREAM, None),
+        (inner(b"", server="cloudflare"), UP, S.UPSTREAM, None),  # many an API is behind it
+        (inner(b"<html>Sign in to the hotel</html>"), UP, S.EGRESS, None),
+        (inner(b"data: gibberish"), UP, S.UPSTREAM, None)
+    ]
+)  # fmt: skip
+def test_an_error_inside_a_success_is_judged_by_what_it_says(
+    got: Verdict, outcome: Outcome, scope: Scope, rest_s: float | None
+) -> None:
+    assert (got.outcome, got.scope) == (outcome, scope)
+    assert got.rest_until == (None if rest_s is None else NOW + rest_s)
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [(1004, REJ), (1008, EXH), (1002, RL), (1027, REQ), (1013, UP)],
+)
+def test_minimax_numbers_its_errors(code: int, outcome: Outcome) -> None:
+    body = json.dumps({"base_resp": {"status_code": code, "status_msg": "x"}}).encode()
+    assert judge_inner(Plain(), Answer(200, (), body), NOW, "api.minimax.io").outcome is outcome
+    assert judge_inner(Plain(), Answer(200, (), body), NOW, "api.example").outcome is UP
+
+
+# What else a verdict tells.
+
+
+def test_a_limit_is_named_when_the_answer_says_until_when() -> None:
+    assert verdict(429, b"{}", retry_after="9").named
+    assert not verdict(429, b"{}").named
+    assert said(429, code="project_spend_limit_exceeded").named  # its month's end
+    assert not said(402).named
+
+
+@pytest.mark.parametrize(
+    ("got", "account"),
+    [
+        (verdict(429, b"{}", openai_organization="acme-ai"), "acme-ai"),
+        (verdict(500, b"{}", openai_organization="acme-ai"), "acme-ai"),
+        (verdict(401, b"{}", anthropic_organization_id="0b0e3c5d-1"), "0b0e3c5d-1"),
+        (verdict(429, b"{}", openai_organization="a b"), None),
+        (verdict(429, b"{}", openai_organization="x" * 129), None),
+        (verdict(429, b"{}", openai_organization=""), None),
+        (said(429, details=[{"metadata": {"consumer": "projects/4711"}}]), "projects/4711"),
+        (said(429, "Quota exceeded for consumer 'project_number:4711'."), "projects/4711"),
+        (said(429, "Rate limit reached for gpt-x in organization org-aB12 on requests"),
+         "org-aB12"),
+        (said(429, "Limit for organization org-evil in organization org-aB12 on"), "org-aB12"),
+        (said(404, "The model `organization org-evil` does not exist"), None),
+        (said(401, "Incorrect API key"), None),
+    ],
+)  # fmt: skip
+def test_the_account_is_told_where_the_answer_names_it(got: Verdict, account: str | None) -> None:
+    assert got.account == account
+
+
+def test_the_field_names_the_account_before_the_message() -> None:
+    """Two names for one account would be two accounts."""
+    body = {"error": {"message": "Limit in organization org-aB12 on requests"}}
+    assert verdict(429, body, openai_organization="acme-ai").account == "acme-ai"
+
+
+ONE_CAUSE: list[tuple[int, list[str]]] = [
+    (401, ["Incorrect API key provided: sk-a****wxyz. You can find your API key at https://a.b/c.",
+           "Incorrect API key provided: sk-PROJ***Q12. You can find your API key at https://a.b/c.",
+           "Incorrect API key provided: sk-nodigits. You can find your API key at https://a.b/c.",
+           "Incorrect API key provided: AbCdEfGhIjKl. You can find your API key at https://a.b/c."]),
+    (401, ["Invalid token 'abc' (request id: 20261120120000123)",
+           "Invalid token 'def ghi' (request id: 20261120120001999)"]),
+    (403, ['Access of "key one" denied for 5f1e2d3c4b5a69788796a5b4c3d2e1f0',
+           'Access of "key two" denied for 0f1e2d3c4b5a69788796a5b4c3d2e1f9']),
+    (429, ["Too many requests, 17 in flight", "Too many requests, 4 in flight"]),
+    (403, ["Your project has been denied access (7)", "Your project has been denied access (9)"])
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "messages"), ONE_CAUSE)
+def test_answers_of_one_cause_have_one_signature(status: int, messages: list[str]) -> None:
+    signatures = {said(status, message, code="c").signature for message in messages}
+    assert len(signatures) == 1
+    assert signatures != {""}
+
+
+def test_a_signature_tells_causes_apart_and_names_its_rule() -> None:
+    assert said(401, "Invalid token").signature == "common.status_401 invalid token"
+    assert said(401, "No", code="invalid_api_key").signature == (
+        "common.invalid_key invalid_api_key no"
+    )
+    assert said(401, "User not found").signature != said(401, "Invalid token").signature
+    assert len(said(401, "no such key here " * 100).signature) == 200
+
+
+@pytest.mark.parametrize(
+    "got",
+    [
+        said(500), said(404), said(400), said(402), said(200),
+        verdict(403, b"<html>"),
+        verdict(429, b"{}", retry_after="5"),  # with its time
+        said(429, "Please try again in 20s."),
+        said(429, "Rate limit reached in organization org-x on requests per min"),
+        said(429, "This would exceed your organization's rate limit"),
+        said(429, "Too many", details=[{"violations": [{"quotaId": "PerMinuteX"}]}]),
+        said(429, "Too many", details=[{"metadata": {"consumer": "projects/1"}}]),
+        said(403, code="model_not_found"),
+        said(403, "Key limit exceeded", metadata={"limit_source": "openrouter_key_limit"})
+    ]
+)  # fmt: skip
+def test_what_is_surely_about_one_account_or_nobodys_key_has_no_signature(got: Verdict) -> None:
+    assert got.signature == ""
+
+
+@given(
+    st.from_regex(r"sk-[A-Za-z0-9_-]{8,60}", fullmatch=True),
+    st.from_regex(r"sk-[A-Za-z0-9_-]{8,60}", fullmatch=True),
+)
+def test_no_key_makes_a_signature_its_own(one: str, other: str) -> None:
+    text = "Incorrect API key provided: {}. Look at your keys."
+    first, second = (said(401, text.format(key)).signature for key in (one, other))
+    assert first == second
+    assert one.lower() not in first
+
+
 STATUSES = st.integers(400, 599)
 BODIES = st.binary(max_size=80) | st.sampled_from([b"", b"<html>", b"{}", b'{"error":"x"}'])
 FIELDS = st.lists(
@@ -236,8 +481,9 @@ def test_every_error_has_a_verdict_and_a_rest_only_where_it_rests(
     got = judge(Plain(), Answer(status, fields, body), NOW)
     assert got.outcome is not OK
     assert got.reason.startswith("common.")
+    assert len(got.signature) <= 200
     if got.rest_until is not None:
-        assert BLAME[got.outcome].rest
+        assert BLAME[got.outcome].rest or (got.outcome is UP and got.named)
         assert NOW + MINIMUM_S <= got.rest_until <= NOW + LONGEST_S
 
 

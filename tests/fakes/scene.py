@@ -22,18 +22,29 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from gptload.core import breaker
+from gptload.core.correlation import Correlation
+from gptload.core.keyevents import Change, WaySuspected
 from gptload.core.keypool import PoolKey
 from gptload.core.keystate import State
 from gptload.core.paths import parse_upstream
 from gptload.core.record import AttemptRecord
 from gptload.core.settings import Settings
 from gptload.core.snapshot import Group, Origin, Snapshot, digest
-from gptload.link.messages import KeyEvent, KeysAdded, KeyStateChanged, Seen
-from gptload.provider import discover
+from gptload.core.standing import Standings
+from gptload.link.messages import (
+    BreakerMoved,
+    KeyEvent,
+    KeysAdded,
+    KeyStateChanged,
+    OwnerNoted,
+)
+from gptload.provider import discover, resources_of
 from gptload.proxy.front import Front
 from gptload.proxy.plane import Cors, Plane
 from gptload.proxy.replies import refusal
 from gptload.proxy.routing import Routing
+from gptload.proxy.waiting import WaitingRoom
 from gptload.wire.connect import Route
 from gptload.wire.server import ServerConnection, ServerFactory, Timeouts
 from gptload.wire.sweep import Sweep
@@ -184,7 +195,13 @@ class Scene:
         self.events: list[KeyEvent] = []
         self.records: list[AttemptRecord] = []
         self.pool = Pool(self)
-        self.routing = Routing(lambda scheme, host, port: "")
+        self.moves: list[BreakerMoved] = []
+        self.changes: list[Change] = []
+        self.owners: list[OwnerNoted] = []
+        self.standings = Standings(Correlation())
+        self.routing = Routing(lambda scheme, host, port: "", self._moved)
+        waiting = WaitingRoom(self.routing.members, self.now, self.clock.callLater)
+        self.routing.woke = waiting.woke
         numbers = iter(range(1, 10_000))
         sweep = Sweep(self.clock, self.clock.seconds)
         sweep.start()
@@ -193,11 +210,17 @@ class Scene:
             providers=PROVIDERS,
             connections=self.pool,  # type: ignore[arg-type]
             sweep=sweep,
-            seconds=lambda: NOW + self.clock.seconds() - 100.0,
+            seconds=self.now,
             ticks=self.clock.seconds,
             new_id=lambda: f"id-{next(numbers)}",
             record=self.records.append,
             report=self._report,
+            waiting=waiting,
+            call_later=self.clock.callLater,
+            chance=lambda: 0.0,
+            resources={name: resources_of(provider) for name, provider in PROVIDERS.items()},
+            note_owner=self.owners.append,
+            secret=b"signs tickets",
             cors=cors,
             limit=limit,
         )
@@ -211,6 +234,10 @@ class Scene:
                 )
                 self.routing.apply(KeysAdded(each.id, added))
 
+    def now(self) -> float:
+        """Wall clock."""
+        return NOW + self.clock.seconds() - 100.0
+
     def publish(self, *groups: Group) -> None:
         """A new snapshot."""
         self.routing.replace(
@@ -223,13 +250,44 @@ class Scene:
         )
 
     def _report(self, event: KeyEvent) -> None:
-        """As the ledger would: strikes end a key at the threshold."""
+        """As the ledger does it, without its database."""
         self.events.append(event)
-        if event.seen is Seen.REJECTED:
-            strikes = sum(e.seen is Seen.REJECTED and e.key_id == event.key_id for e in self.events)
-            struck_out = event.threshold and strikes >= event.threshold
-            state = State.INVALID if struck_out else State.ACTIVE
-            self.routing.apply(KeyStateChanged(event.group_id, event.key_id, state, strikes, None))
+        for news in self.standings.fold(event):
+            if isinstance(news, Change):
+                self.changes.append(news)
+            self.tell(news)
+
+    def tell(self, news: Change | WaySuspected) -> None:
+        """The data plane hears what holds now."""
+        if isinstance(news, WaySuspected):
+            self.routing.apply(news)
+            return
+        holds = news.holds
+        self.routing.apply(
+            KeyStateChanged(
+                news.group_id,
+                news.key_id,
+                holds.state,
+                holds.strikes,
+                holds.until,
+                holds.rests,
+                holds.account,
+            )
+        )
+
+    def restore(self, group_id: int, *key_ids: int) -> None:
+        """A person says that these keys are good."""
+        for change in self.standings.restored(group_id, key_ids, self.now()):
+            self.tell(change)
+
+    def _moved(self, move: BreakerMoved) -> None:
+        self.moves.append(move)
+        if move.state is breaker.State.CLOSED:
+            self.standings.way_proven(move.way)
+
+    def state(self, key_id: int) -> State:
+        """What holds of a key."""
+        return self.standings.view(key_id, self.now()).state
 
     def client(self) -> Client:
         """A new client."""

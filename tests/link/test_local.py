@@ -6,9 +6,10 @@ from typing import Any
 
 from twisted.logger import globalLogPublisher
 
+from gptload.core.breaker import State
 from gptload.core.snapshot import Snapshot
 from gptload.link.local import LocalLink
-from gptload.link.messages import GroupRemoved, KeyEvent, Seen
+from gptload.link.messages import BreakerMoved, Event, GroupRemoved, KeyEvent, OwnerNoted, Seen
 
 EVENT = KeyEvent(1, 7, Seen.REJECTED, 0.0)
 
@@ -25,6 +26,24 @@ def test_what_is_published_is_received_when_the_call_returns() -> None:
     assert heard == list(told)
 
 
+def test_each_kind_of_event_goes_to_whoever_asked_for_it() -> None:
+    heard: list[tuple[str, object]] = []
+    link = LocalLink()
+    told: list[Event] = [
+        EVENT,
+        BreakerMoved("https://api.example", State.OPEN, 1.0, 6.0, "openai.status_500"),
+        OwnerNoted(1, "file-1", 7, 0, 9.0),
+    ]
+    link.attach_control(
+        lambda event: heard.append(("key", event)),
+        lambda event: heard.append(("breaker", event)),
+        lambda event: heard.append(("owner", event)),
+    )
+    for event in told:
+        link.publish_event(event)
+    assert heard == list(zip(("key", "breaker", "owner"), told, strict=True))
+
+
 def test_an_exchange_does_not_pay_for_a_ledger_that_fails() -> None:
     def fail(_event: KeyEvent) -> None:
         raise LookupError
@@ -37,4 +56,4 @@ def test_an_exchange_does_not_pay_for_a_ledger_that_fails() -> None:
         link.publish_event(EVENT)
     finally:
         globalLogPublisher.removeObserver(said.append)
-    assert [event["key"] for event in said] == [7]
+    assert [event["event"] for event in said] == [EVENT]

@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from gptload.core.outcome import Outcome, Scope
-from gptload.core.verdict import Answer, judge
+from gptload.core.verdict import Answer, judge, judge_inner
 from gptload.provider import OutgoingRequest
 from gptload_providers.anthropic import provider
 from tests.providers.bodies import CLOUDFLARE_PAGE, answer
@@ -29,7 +30,20 @@ CREDIT = (
 CAP = "You have reached your specified API usage limits. You will regain access on {} UTC."
 WORKSPACE = "You have reached your specified workspace API usage limits."
 RATE = "This request would exceed your organization's rate limit of 50 requests per minute."
-RESET = str(int(NOW) + 7200)
+RESET, LATER = str(int(NOW) + 7200), str(int(NOW) + 90_000)
+
+
+def plan(**windows: str) -> Answer:
+    """A subscription's limit: `h5` is the five hours' status, `d7_oi_reset` a model's end."""
+    given = error(429, LIMIT, "This would exceed your account's rate limit.", retry_after="30")
+    names = {"h5": "5h", "d7": "7d", "d7_oi": "7d_oi"}
+    fields = [(b"anthropic-ratelimit-unified-status", b"rejected")]
+    for name, value in windows.items():
+        window = names[name.removesuffix("_reset")]
+        part = "reset" if name.endswith("_reset") else "status"
+        fields.append((f"anthropic-ratelimit-unified-{window}-{part}".encode(), value.encode()))
+    return evolve(given, fields=(*given.fields, *fields))
+
 
 CASES: list[tuple[Answer, Outcome, Scope, float | None, str]] = [
     (error(400, INVALID, "messages: at least one message is required"),
@@ -55,7 +69,7 @@ CASES: list[tuple[Answer, Outcome, Scope, float | None, str]] = [
      UP, UPSTREAM, None, "anthropic.oauth_beta_missing"),
     (error(402, "billing_error", "Payment issue."), EXH, ACCOUNT, 1800, "anthropic.billing_error"),
     (error(403, "permission_error", "Your API key does not have permission to use this model."),
-     EXH, KEY_MODEL, None, "anthropic.permission"),
+     EXH, KEY_MODEL, 86_400, "anthropic.permission"),
     (error(403, "permission_error", "OAuth authentication is not allowed for this organization."),
      REJ, KEY, None, "anthropic.oauth_not_allowed"),
     (answer(403, {"error": {"type": "forbidden", "message": "Request not allowed"}}),
@@ -79,6 +93,21 @@ CASES: list[tuple[Answer, Outcome, Scope, float | None, str]] = [
            anthropic_ratelimit_unified_5h_status="rejected",
            anthropic_ratelimit_unified_5h_reset=RESET),
      EXH, ACCOUNT, 7200, "anthropic.plan_window"),
+    (plan(h5="allowed", d7_oi="rejected", d7_oi_reset=RESET),
+     EXH, MODEL, 7200, "anthropic.model_window"),
+    (plan(h5="rejected", h5_reset=RESET, d7_oi="rejected", d7_oi_reset=LATER),
+     EXH, ACCOUNT, 7200, "anthropic.plan_window"),
+    (plan(d7="rejected", d7_reset=LATER), EXH, ACCOUNT, 90_000, "anthropic.plan_window"),
+    (error(429, LIMIT, "Extra usage is required for fast mode.",
+           anthropic_ratelimit_unified_status="allowed",
+           anthropic_ratelimit_unified_overage_disabled_reason="out_of_credits"),
+     EXH, KEY, None, "anthropic.fast"),
+    (error(429, LIMIT, "This request would exceed your organization's maximum usage increase rate "
+           "for input tokens per minute."), RL, ACCOUNT, 60, "anthropic.acceleration"),
+    (error(503, "api_error", "Unavailable"), UP, UPSTREAM, None, "common.status_503"),
+    (error(404, "not_found_error", "File not found: file_011CNha8iCJcU1wXNR6q4V8w"),
+     REQ, Scope.AFFINITY, None, "common.other_keys_resource"),
+    (error(403, "oauth_org_not_allowed", "No."), REJ, KEY, None, "common.restricted_key"),
     (error(500, "api_error", "Internal server error"), UP, UPSTREAM, None, "common.status_500"),
     (error(504, "timeout_error", "x"), UP, UPSTREAM, None, "common.status_504"),
     (error(529, "overloaded_error", "Overloaded"),
@@ -94,6 +123,25 @@ def test_an_error_means(
     got = judge(provider, given, NOW)
     assert (got.outcome, got.scope, got.reason) == (outcome, scope, reason)
     assert got.rest_until == (None if rest_s is None else NOW + rest_s)
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome", "scope"),
+    [
+        ("overloaded_error", UP, Scope.UPSTREAM_MODEL),
+        ("api_error", UP, UPSTREAM),
+        ("rate_limit_error", RL, MODEL),
+        ("authentication_error", REJ, KEY),
+        ("invalid_request_error", REQ, KEY),
+        ("permission_error", EXH, KEY_MODEL),
+    ],
+)
+def test_an_error_event_in_a_stream_means_the_same(
+    kind: str, outcome: Outcome, scope: Scope
+) -> None:
+    event = answer(200, {"type": "error", "error": {"type": kind, "message": "x"}})
+    got = judge_inner(provider, event, NOW)
+    assert (got.outcome, got.scope) == (outcome, scope)
 
 
 def signed(key: bytes, *fields: tuple[bytes, bytes]) -> list[bytes]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+import brotli  # type: ignore[import-untyped]
 import pytest
+import zstandard
 
 from gptload.core.outcome import Outcome, Scope
-from gptload.core.verdict import Answer, judge
+from gptload.core.verdict import Answer, judge, judge_inner
 from gptload.provider import OutgoingRequest
 from gptload_providers.gemini import provider
 from tests.providers.bodies import (
@@ -80,8 +84,19 @@ CASES: list[tuple[Answer, Outcome, Scope, float | None, str]] = [
     (error(403, DENIED, "Your API key was reported as leaked. Please use another API key."),
      REJ, KEY, None, "common.leaked_key"),
     (error(403, DENIED, FILE), REQ, Scope.AFFINITY, None, "common.other_keys_file"),
-    (error(403, DENIED, "Your project has been denied access."),
+    (error(403, DENIED, "Your project has been denied access. Please contact support."),
+     EXH, KEY, 3600, "common.project_denied"),
+    (error(403, DENIED, "The caller does not have permission"),
      REJ, KEY, None, "common.status_403"),
+    (error(403, DENIED, "Invalid.", info("CONSUMER_INVALID", consumer="projects/1")),
+     REJ, ACCOUNT, None, "common.account_closed"),
+    (error(403, DENIED, "App.", info("API_KEY_ANDROID_APP_BLOCKED")),
+     REJ, KEY, None, "common.restricted_key"),
+    (error(403, DENIED, "App.", info("API_KEY_IOS_APP_BLOCKED")),
+     REJ, KEY, None, "common.restricted_key"),
+    (error(401, "UNAUTHENTICATED", "No credentials.", info("CREDENTIALS_MISSING")),
+     UP, UPSTREAM, None, "common.misplaced_credential"),
+    (answer(404, b""), REQ, KEY, None, "common.page_for_an_answer"),  # an AQ. key by ?key=
     (answer(403, GOOGLE_BLOCK_PAGE), UP, EGRESS, None, "common.block_page"),
     (error(404, "NOT_FOUND", "models/x is not found for API version v1beta"),
      REQ, KEY, None, "common.status_404"),
@@ -100,9 +115,9 @@ CASES: list[tuple[Answer, Outcome, Scope, float | None, str]] = [
     (error(429, EXHAUSTED, "Quota exceeded."), RL, MODEL, 15, "gemini.rate_limit"),
     (error(429, EXHAUSTED, "Resource has been exhausted (e.g. check quota)."),
      RL, MODEL, 5, "gemini.no_details"),
-    (error(429, EXHAUSTED, NO_TIER, retry("36s")), EXH, MODEL, None, "gemini.not_in_tier"),
+    (error(429, EXHAUSTED, NO_TIER, retry("36s")), EXH, MODEL, 86_400, "gemini.not_in_tier"),
     (error(429, EXHAUSTED, "Quota.", quota(PER_MINUTE, value="0"), retry("36s")),
-     EXH, MODEL, None, "gemini.not_in_tier"),
+     EXH, MODEL, 86_400, "gemini.not_in_tier"),
     (error(429, EXHAUSTED, "Your project exceeded its spend limit."),
      RL, ACCOUNT, 600, "gemini.spend_rate"),
     (error(429, EXHAUSTED, "No capacity available for model gemini-x", info("rateLimitExceeded")),
@@ -112,6 +127,9 @@ CASES: list[tuple[Answer, Outcome, Scope, float | None, str]] = [
     # The upstream's own
     (error(499, "CANCELLED", "The operation was cancelled."),
      UP, UPSTREAM, None, "common.status_499"),
+    (error(500, "UNKNOWN", "x"), UP, UPSTREAM, None, "common.status_500"),
+    (error(503, "UNAVAILABLE", "This model is currently experiencing high demand.", retry("21s")),
+     UP, UPSTREAM_MODEL, 21, "common.overloaded"),
     (error(500, "INTERNAL", "An internal error has occurred."),
      UP, UPSTREAM, None, "common.status_500"),
     (error(503, "UNAVAILABLE", "The model is overloaded. Please try again later."),
@@ -142,11 +160,44 @@ def test_a_used_up_day_ends_at_midnight_in_california(now: str, midnight: str) -
     assert judge(provider, answer(429, DAILY), at(now)).rest_until == at(midnight)
 
 
-def test_a_dead_key_is_seen_through_gzip() -> None:
+@pytest.mark.parametrize("array", [False, True])
+@pytest.mark.parametrize(
+    ("coding", "pack"),
+    [
+        ("identity", bytes),
+        ("gzip", gzip.compress),
+        ("deflate", zlib.compress),
+        ("br", brotli.compress),
+        ("zstd", zstandard.compress),
+    ],
+)
+def test_an_error_is_seen_through_every_coding(
+    coding: str, pack: Callable[[bytes], bytes], array: bool
+) -> None:
     """F30: compressed error bodies."""
-    packed = gzip.compress(json.dumps(BAD_KEY).encode())
-    given = Answer(400, [(b"content-encoding", b"gzip")], packed)
-    assert judge(provider, given, NOW).outcome is REJ
+    for error_body, outcome in ((BAD_KEY, REJ), (DAILY, EXH)):
+        plain = json.dumps([error_body] if array else error_body).encode()
+        status = error_body["error"]["code"]
+        given = Answer(status, [(b"content-encoding", coding.encode())], pack(plain))
+        assert judge(provider, given, NOW).outcome is outcome
+
+
+def test_an_error_in_a_stream_means_the_same() -> None:
+    assert judge_inner(provider, answer(200, DAILY), NOW).reason == "gemini.daily_quota"
+    assert judge_inner(provider, answer(200, [BAD_KEY]), NOW).outcome is REJ
+    bare = google(503, "UNAVAILABLE", "The model is overloaded.")
+    assert judge_inner(provider, answer(200, bare), NOW).scope is UPSTREAM_MODEL
+    interaction = {"event_type": "error", "error": {"code": "not_found", "message": "x"}}
+    assert judge_inner(provider, answer(200, interaction), NOW).outcome is REQ
+
+
+def test_a_limit_tells_its_project_and_that_it_is_one() -> None:
+    details = info("RATE_LIMIT_EXCEEDED", quota_limit="RequestsPerMinute", consumer="projects/4711")
+    got = judge(provider, error(429, EXHAUSTED, "Quota exceeded.", details), NOW)
+    assert (got.account, got.signature) == ("projects/4711", "")
+    # Capacity, a busy address, or a quota: who knows. Keys of many projects will tell.
+    unclear = error(429, EXHAUSTED, "Resource has been exhausted (e.g. check quota).")
+    assert judge(provider, unclear, NOW).signature.startswith("gemini.no_details")
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,16 @@ class Half:
 provider = Half()
 """
 
+# Made before streams were looked into.
+OLD = """
+from zope.interface import implementer
+from gptload.provider import IProvider
+from echo_channel import Echo
+
+members = {n: v for n, v in vars(Echo).items() if not n.startswith(("stream_", "__"))}
+provider = implementer(IProvider)(type("Old", (), {**members, "name": "old"}))()
+"""
+
 WRONG_ARGUMENTS = (
     "from echo_channel import Echo\n"
     + """
@@ -142,6 +152,7 @@ for status, body in ((400, b'{"error": {"code": "unknown_key"}}'), (420, b"quiet
         ("empty", "", "AttributeError: module 'empty' has no attribute 'provider'"),
         ("stranger", "provider = object()", "Does not declaratively implement the interface"),
         ("half", HALF, "; error_body(status, code, message) attribute was not provided"),
+        ("old", OLD, "stream_error(status, code, message) attribute was not provided"),
         ("wrong", WRONG_ARGUMENTS, "sign"),
         ("liar", "from echo_channel import provider", "its name is 'echo'"),
     ],

@@ -32,6 +32,7 @@ def post(body: bytes = CHAT, *lines: bytes, path: bytes = b"/proxy/g/v1/chat/com
 
 GET = b"GET /proxy/g/v1/models HTTP/1.1\r\nHost: h\r\nx-api-key: sk-proxy\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+EVENT = b"8\r\ndata:1\n\n\r\n"
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -214,10 +215,10 @@ def test_a_live_stream_has_no_total_limit() -> None:
     scene = Scene(group(settings={"response_header_timeout": 2, "request_timeout": 2}))
     client = scene.client()
     client.says(post(b'{"model":"m","stream":true}'))
-    scene.upstreams[0].answers(STREAM + b"6\r\ndata:1\r\n")
+    scene.upstreams[0].answers(STREAM + EVENT)
     for _ in range(10):
         scene.advance(1)
-        scene.upstreams[0].answers(b"6\r\ndata:2\r\n")
+        scene.upstreams[0].answers(EVENT.replace(b"1", b"2"))
     scene.upstreams[0].answers(b"0\r\n\r\n")
     heard = client.heard()
     assert heard.count(b"data:2") == 10 and heard.endswith(b"0\r\n\r\n")
@@ -241,10 +242,12 @@ def test_a_break_before_the_first_byte_is_mended_and_after_it_is_not() -> None:
     scene.upstreams[0].answers(STREAM)
     scene.upstreams[0].closes()
     assert client.heard() == b""
-    scene.upstreams[1].answers(STREAM + b"6\r\ndata:1\r\n")
-    assert client.heard().endswith(b"6\r\ndata:1\r\n")
+    scene.upstreams[1].answers(STREAM + EVENT)
+    assert client.heard().endswith(EVENT)
     scene.upstreams[1].closes(ConnectionResetError())
-    assert client.heard() == b"" and client.transport.disconnecting  # no last chunk
+    end = client.heard()
+    assert b'data: {"error":{"message":"The upstream broke off' in end
+    assert end.endswith(b"0\r\n\r\n") and not client.transport.disconnecting
     assert len(scene.upstreams) == 2
     assert outcomes(scene)[-1] == ("upstream_fault", 200, True)
 
@@ -256,7 +259,7 @@ def test_a_stream_that_ends_empty_is_a_fault_of_its_upstream() -> None:
     client.says(post(b'{"stream":true}'))
     scene.upstreams[0].answers(STREAM + b"0\r\n\r\n")
     assert client.heard() == b""
-    scene.upstreams[0].answers(STREAM + b"6\r\ndata:1\r\n0\r\n\r\n")
+    scene.upstreams[0].answers(STREAM + EVENT + b"0\r\n\r\n")
     assert b"data:1" in client.heard()
     assert [record.outcome for record in scene.records] == ["upstream_fault", "ok"]
 
@@ -270,9 +273,9 @@ def test_a_head_without_a_body_is_shown_after_a_moment() -> None:
     assert client.heard() == b""
     scene.advance(3)
     assert client.heard().startswith(b"HTTP/1.1 200 OK")
-    scene.advance(900)
-    scene.upstreams[0].answers(b"6\r\ndata:1\r\n0\r\n\r\n")
-    assert client.heard() == b"6\r\ndata:1\r\n0\r\n\r\n"
+    scene.advance(590)
+    scene.upstreams[0].answers(EVENT + b"0\r\n\r\n")
+    assert client.heard() == EVENT + b"0\r\n\r\n"
 
 
 def test_a_client_that_leaves_ends_its_upstream_request_at_once() -> None:
@@ -612,7 +615,7 @@ def test_a_record_is_made_before_the_client_has_the_whole_answer() -> None:
     client.says(post())
     scene.upstreams[0].answers(OK)
     client.says(post())
-    scene.upstreams[0].answers(STREAM + b"6\r\ndata:1\r\n")
+    scene.upstreams[0].answers(STREAM + EVENT)
     scene.upstreams[0].answers(b"0\r\n\r\n")
     client.says(post())
     scene.upstreams[0].answers(answer(404))
@@ -634,7 +637,7 @@ def test_a_slow_client_pauses_its_upstream() -> None:
     scene = Scene(group())
     client = scene.client()
     client.says(post())
-    scene.upstreams[0].answers(STREAM + b"6\r\ndata:1\r\n")
+    scene.upstreams[0].answers(STREAM + EVENT)
     client.connection.pauseProducing()
     assert scene.upstreams[0].transport.producerState == "paused"
     client.connection.resumeProducing()
@@ -672,7 +675,7 @@ def test_gemini_names_its_model_in_the_path() -> None:
     assert sent.startswith(
         b"POST /v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse HTTP/1.1"
     )
-    scene.upstreams[0].answers(STREAM + b"6\r\ndata:1\r\n0\r\n\r\n")
+    scene.upstreams[0].answers(STREAM + EVENT + b"0\r\n\r\n")
     assert scene.records[0].model == "flash" and scene.records[0].is_stream
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
@@ -29,6 +29,8 @@ from gptload.control.admin.requests import body
 from gptload.control.admin.routing import failed, make_routes, not_found
 from gptload.control.admin.schemas import Login
 from gptload.control.admin.settings import SettingRoutes
+from gptload.control.admin.upstreams import UpstreamRoutes
+from gptload.control.breakers import Breakers
 from gptload.control.db.database import Database
 from gptload.control.groups import GroupCommands
 from gptload.control.jobs.records import Records
@@ -79,6 +81,7 @@ class AdminParts:
     client: Client
     proxy_for: Callable[[str, str, int], str]
     ticks: Callable[[], float]
+    breakers: Breakers = Factory(Breakers)
 
 
 def make_site(parts: AdminParts) -> Site:
@@ -110,6 +113,7 @@ def make_site(parts: AdminParts) -> Site:
         "logs": LogRoutes(clock, database, vault, drain).routes,
         "dashboard": DashboardRoutes(clock, database, ledger, snapshots, drain, secrets).routes,
         "settings": SettingRoutes(seconds, database, snapshots).routes,
+        "upstreams": UpstreamRoutes(parts.breakers).routes,
     }
     public = PublicRoutes(snapshots, seconds, ticks, parts.version).routes
     root = _Root(

@@ -136,3 +136,16 @@ class KeyRoutes:
         number = identifier(key_id, "invalid key ID format")
         await self._keys.write_notes(number, body(request, schemas.Notes).notes)
         return reply(request)
+
+    @routes.route("/api/keys/<key_id>/weight", methods=["PUT"])
+    async def write_weight(self, request: IRequest, key_id: str) -> bytes:
+        number = identifier(key_id, "invalid key ID format")
+        await self._keys.write_weight(number, body(request, schemas.KeyWeight).weight)
+        return reply(request)
+
+    @routes.route("/api/keys/<key_id>/timeline", methods=["GET"])
+    async def timeline(self, request: IRequest, key_id: str) -> bytes:
+        key = identifier(key_id, "invalid key ID format")
+        number, size = paging(request)
+        rows, total = await self._keys.timeline(key, offset=(number - 1) * size, limit=size)
+        return page(request, [schemas.change_json(row) for row in rows], number, size, total)

@@ -18,6 +18,7 @@ from gptload.control.db.queries.groups import Group, Member
 from gptload.control.db.queries.keys import KeyRow
 from gptload.control.probes import Result
 from gptload.core.settings import SETTINGS, Setting, Value, store
+from gptload.link.messages import BreakerMoved
 
 UNREADABLE = "failed-to-decrypt"
 
@@ -63,6 +64,7 @@ class GroupBody(_Body):
     model_redirect_strict: bool | None = None
     config: dict[str, Any] | None = None
     header_rules: list[HeaderRuleBody] | None = None
+    error_rules: Any = None  # ours; its faults name the rule and its field
     proxy_keys: str | None = None
 
 
@@ -117,11 +119,17 @@ class Notes(_Body):
     notes: str
 
 
+class KeyWeight(_Body):
+    """`PUT /api/keys/:id/weight`."""
+
+    weight: _Any64
+
+
 def group_json(group: Group, app_url: str, problem: str) -> dict[str, Any]:
-    """A group.
+    """A group. Ours: `error_rules` and `problem`.
 
     Args:
-        problem: ours: why the group can't serve; empty when it can.
+        problem: why the group can't serve; empty when it can.
     """
     return {
         "id": group["id"],
@@ -140,6 +148,7 @@ def group_json(group: Group, app_url: str, problem: str) -> dict[str, Any]:
         "model_redirect_strict": bool(group["model_redirect_strict"]),
         "config": group["config"],
         "header_rules": group["header_rules"],
+        "error_rules": group["error_rules"],
         "proxy_keys": group["proxy_keys"],
         "last_validated_at": time_or_none(group["last_validated_at"]),
         "created_at": time_text(group["created_at"]),
@@ -182,7 +191,7 @@ def parent_json(parent: Member) -> dict[str, Any]:
 
 
 def key_json(key: KeyRow, now: float) -> dict[str, Any]:
-    """A key. Ours: `state`, `rest_until`, `reason`; to the reference a rest is `active`."""
+    """A key. Ours: everything from `state` on; to the reference a rest is `active`."""
     rests = key.status == "active" and key.rest_until is not None and key.rest_until > now
     is_well = key.status == "active" and not rests
     return {
@@ -200,6 +209,65 @@ def key_json(key: KeyRow, now: float) -> dict[str, Any]:
         "state": "resting" if rests else key.status,
         "rest_until": time_or_none(key.rest_until) if rests else None,
         "reason": "" if is_well else key.reason,
+        "model_rests": {
+            model: time_text(until)
+            for model, until in (key.model_rests or {}).items()
+            if until > now
+        },
+        "account": key.account,
+        "weight": key.weight,
+    }
+
+
+def change_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A line of a key's timeline."""
+    return {
+        "at": time_text(row["at"]),
+        "event": row["event"],
+        "state": row["state"],
+        "strikes": row["strikes"],
+        "until": time_or_none(row["until"]),
+        "model": row["model"],
+        "account": row["account"],
+        "reason": row["reason"],
+        "status_code": row["status_code"],
+        "exchange_id": row["exchange_id"],
+        "cause": _cause(row),
+    }
+
+
+def _cause(row: Mapping[str, Any]) -> str:
+    """What happened, in a sentence."""
+    status, reason = row["status_code"], row["reason"]
+    shown = " ".join(part for part in (f"status {status}" if status else "", reason) if part)
+    shown = f" ({shown})" if shown else ""
+    strikes = "1 rejection" if row["strikes"] == 1 else f"{row['strikes']} rejections in a row"
+    rests = f" for model {row['model']}" if row["model"] else ""
+    if row["until"] is not None:
+        rests += f" until {time_text(row['until'])}"
+    known = f" Its account is {row['account']}." if row["account"] else ""
+    sentences = {
+        "struck": f"The upstream rejected it{shown}: {strikes} so far.",
+        "struck_out": f"The upstream rejected it{shown}: invalid after {strikes}.",
+        "strikes_ended": "It worked again: its rejections no longer count.",
+        "rested": f"The upstream had enough of it{shown}: it rests{rests}.",
+        "account_seen": f"The upstream named its account.{known}",
+        "undone": f"Taken back, because the key is not to blame: {reason}.",
+        "tested_good": "A test showed that it works.",
+        "tested_bad": f"A test showed that the upstream rejects it{shown}.",
+        "restored": "A person restored it.",
+    }
+    return sentences.get(row["event"], "")
+
+
+def breaker_json(moved: BreakerMoved) -> dict[str, Any]:
+    """The state of one way to an upstream. All of it is ours."""
+    return {
+        "way": moved.way,
+        "state": moved.state.name.lower(),
+        "changed_at": time_text(moved.at),
+        "retry_at": time_or_none(moved.retry_at),
+        "reason": moved.reason,
     }
 
 
@@ -241,6 +309,10 @@ def log_json(row: Mapping[str, Any]) -> dict[str, Any]:
         "outcome": row["outcome"],
         "reason": row["reason"],
         "method": row["method"],
+        "scope": row["scope"],
+        "rest_until": time_or_none(row["rest_until"]),
+        "account": row["account"],
+        "signature": row["signature"],
     }
 
 

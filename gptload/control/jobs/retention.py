@@ -1,4 +1,4 @@
-"""Deletes what nobody wants to see any more: old request logs and hourly statistics."""
+"""Deletes what nobody wants to see any more: old logs, timelines and hourly statistics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from gptload.control.db.database import Database
-from gptload.control.db.tables import group_hourly_stats, request_logs
+from gptload.control.db.tables import group_hourly_stats, key_changes, request_logs
 from gptload.control.loop import Loop
 from gptload.core.errors import DatabaseUnavailable
 
@@ -65,6 +65,7 @@ class Retention(Service):
             return 0
         now = self._clock.seconds()
         logs = await self._delete(request_logs, request_logs.c.timestamp, now - days * DAY_S)
+        await self._delete(key_changes, key_changes.c.at, now - days * DAY_S)
         oldest = now - max(days, STATISTICS_DAYS) * DAY_S
         await self._delete(group_hourly_stats, group_hourly_stats.c.time, oldest)
         return logs

@@ -18,6 +18,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from gptload.control.admin.app import AdminParts, make_site
+from gptload.control.breakers import Breakers
 from gptload.control.db.database import Database, make_engine, parse_dsn, run_write
 from gptload.control.db.migrate import migrate
 from gptload.control.db.queries.snapshot import seed
@@ -152,6 +153,7 @@ class Admin:
         self.journal.mkdir()
         self.records = BlockedRecords(reactor, self.database, self.journal, lambda: 60.0)
         self.upstreams = ScriptedUpstreams()
+        self.breakers = Breakers()
         self.site = make_site(
             AdminParts(
                 reactor=reactor,
@@ -167,6 +169,7 @@ class Admin:
                 client=self.upstreams,
                 proxy_for=lambda scheme, host, port: "",
                 ticks=time.monotonic,
+                breakers=self.breakers,
             )
         )
         self._port: Any = None

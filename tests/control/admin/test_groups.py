@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, text, update
 
 from gptload.control.db.tables import groups
+from gptload.core import operatorrules
 from gptload.link.messages import GroupRemoved
 from tests.control.admin.conftest import Admin, good_group
 from tests.parts.records import make_record
@@ -47,6 +48,9 @@ async def test_a_new_group_is_shown_as_it_was_sent(admin: Admin) -> None:
             {"key": "COOKIE", "action": "remove"},
             {"key": "  ", "value": "", "action": "set"},
         ],
+        "error_rules": [
+            {"status": "4xx", "contains": "quota", "outcome": "key_exhausted", "rest": None},
+        ],
         "proxy_keys": " sk-one , sk-two ",
         "unknown": "is passed over",
     }
@@ -75,6 +79,7 @@ async def test_a_new_group_is_shown_as_it_was_sent(admin: Admin) -> None:
             {"key": "X-Api-Version", "value": "${API_KEY}", "action": "set"},
             {"key": "Cookie", "value": "", "action": "remove"},
         ],
+        "error_rules": [{"status": "4xx", "contains": "quota", "outcome": "key_exhausted"}],
         "proxy_keys": "sk-one , sk-two",
         "last_validated_at": None,
         "created_at": "",
@@ -94,6 +99,28 @@ async def test_a_group_is_in_force_when_the_call_returns(admin: Admin) -> None:
     assert b"first" in snapshot.groups
     await admin.api("PUT", f"/groups/{snapshot.groups[b'first'].id}", {"name": "second"})
     assert set(admin.snapshots.current.groups) == {b"second"}
+
+
+async def test_error_rules_are_in_force_at_once_and_an_empty_list_ends_them(admin: Admin) -> None:
+    group = await admin.group("ruled")
+    rules = [{"status": [429, "5xx"], "outcome": "upstream_fault", "scope": "egress", "rest": 9}]
+    changed = await admin.api("PUT", f"/groups/{group}", {"error_rules": rules})
+    assert changed["error_rules"] == rules
+    assert admin.snapshots.current.by_id[group].error_rules == operatorrules.parse(rules)
+    changed = await admin.api("PUT", f"/groups/{group}", {"display_name": "Same rules"})
+    assert changed["error_rules"] == rules
+    changed = await admin.api("PUT", f"/groups/{group}", {"error_rules": []})
+    assert changed["error_rules"] == []
+    assert admin.snapshots.current.by_id[group].error_rules == ()
+
+
+async def test_an_aggregate_takes_no_error_rules(admin: Admin) -> None:
+    sent = good_group("all") | {"group_type": "aggregate"}
+    group = await admin.api("POST", "/groups", sent)
+    assert group["error_rules"] == []
+    rules = [{"status": 429, "outcome": "upstream_fault"}]
+    answer = await admin.call("PUT", f"/api/groups/{group['id']}", {"error_rules": rules})
+    assert answer.refused(400, "VALIDATION_FAILED").startswith("error_rules: an aggregate has none")
 
 
 async def test_an_aggregate_has_nothing_of_its_own(admin: Admin) -> None:
@@ -132,6 +159,9 @@ BAD_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"name": "name\nx"}, NAME),
     ({"channel_type": "telepathy"}, "Invalid channel type. Supported types: anthropic, gemini, "),
     ({"group_type": "heap"}, "Invalid group type, must be 'standard' or 'aggregate'"),
+    ({"error_rules": "x"}, "error_rules: must be a list of rules"),
+    ({"error_rules": [{"status": 200, "outcome": "key_exhausted"}]}, "error_rules[0].status: "),
+    ({"error_rules": [{"status": 429}]}, "error_rules[0].outcome: must be one of key_rejected, "),
     ({"test_model": "  "}, "Test model is required"),
     ({"test_model": None}, "Test model is required"),
     ({"test_model": "m" * 256}, "test_model is longer than 255 characters"),

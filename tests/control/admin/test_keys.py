@@ -12,9 +12,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from gptload.control.db.queries import keys as queries
-from gptload.control.db.tables import api_keys, request_logs
+from gptload.control.db.tables import api_keys, key_changes, request_logs
 from gptload.core.keypool import PoolKey
 from gptload.core.keystate import State
+from gptload.core.outcome import Scope
 from gptload.core.vault import Vault
 from gptload.link.messages import KeyEvent, KeysAdded, KeysRemoved, KeyStateChanged, Seen
 from tests.control.admin.conftest import Admin, MakeAdmin, cancel
@@ -75,6 +76,9 @@ async def test_a_key_as_the_api_shows_it(admin: Admin) -> None:
         "updated_at": key["updated_at"],
         "state": "active",
         "rest_until": None,
+        "model_rests": {},
+        "account": "",
+        "weight": 1,
         "reason": "",
     }
 
@@ -387,6 +391,143 @@ async def test_notes(admin: Admin) -> None:
     for bad in ("abc", "0", "9" * 30):
         answer = await admin.call("PUT", f"/api/keys/{bad}/notes", {"notes": ""})
         assert answer.refused(400, "BAD_REQUEST") == "invalid key ID format"
+
+
+async def test_a_weight_is_kept_and_in_force_at_once(admin: Admin) -> None:
+    group = await admin.group()
+    await admin.add_keys(group, ["sk-a"])
+    key_id = (await admin.key_ids())["sk-a"]
+    now = time.time()
+    admin.ledger.fold(KeyEvent(group, key_id, Seen.LIMITED, now, until=now + 60, account="org-a"))
+    admin.changes.clear()
+    path = f"/api/keys/{key_id}/weight"
+    assert (await admin.call("PUT", path, {"weight": 1_000_000})).status == 200
+    (change,) = admin.changes
+    assert isinstance(change, KeysAdded) and change.group_id == group
+    (key,) = change.keys
+    assert (key.id, key.secret, key.weight) == (key_id, b"sk-a", 1_000_000)
+    assert (key.state, key.until, key.account) == (State.RESTING, now + 60, "org-a")
+    assert (await admin.keys(group))[0]["weight"] == 1_000_000
+
+    for bad in (0, -1, 1_000_001):
+        answer = await admin.call("PUT", path, {"weight": bad})
+        message = f"weight must be between 1 and 1000000, got {bad}"
+        assert answer.refused(400, "VALIDATION_FAILED") == message
+    for odd in (None, "2", 1.5, True):
+        answer = await admin.call("PUT", path, {"weight": odd})
+        assert answer.refused(400, "INVALID_JSON").startswith("weight: ")
+    (await admin.call("PUT", "/api/keys/999/weight", {"weight": 1})).refused(404, "NOT_FOUND")
+    answer = await admin.call("PUT", "/api/keys/x/weight", {"weight": 1})
+    assert answer.refused(400, "BAD_REQUEST") == "invalid key ID format"
+    assert len(admin.changes) == 1
+
+
+async def test_a_key_that_cannot_be_decrypted_has_a_weight_and_never_serves(admin: Admin) -> None:
+    group = await admin.group()
+    await admin.write(queries.add, Vault("another key", b"salt"), group, [b"sk-lost"], 0.0)
+    (key,) = await admin.keys(group)
+    await admin.api("PUT", f"/keys/{key['id']}/weight", {"weight": 7})
+    assert (await admin.keys(group))[0]["weight"] == 7
+    assert added_to(admin, group) == []
+
+
+async def test_rests_of_models_and_the_account_are_shown(admin: Admin) -> None:
+    group = await admin.group()
+    await admin.add_keys(group, ["sk-a"])
+    key_id = (await admin.key_ids())["sk-a"]
+    for model, until in (("gpt-5", time.time() + 3600), ("over", time.time() + 0.05)):
+        admin.ledger.fold(
+            KeyEvent(
+                group,
+                key_id,
+                Seen.LIMITED,
+                time.time(),
+                until=until,
+                scope=Scope.ACCOUNT_MODEL,
+                model=model,
+                account="org-a",
+            )
+        )
+    time.sleep(0.06)
+    (key,) = await admin.keys(group)
+    assert (key["state"], key["rest_until"], key["account"]) == ("active", None, "org-a")
+    assert list(key["model_rests"]) == ["gpt-5"]
+    assert key["model_rests"]["gpt-5"].endswith("Z")
+    assert (await command(admin, "restore", group, "sk-a"))["restored_count"] == 1
+    assert (await admin.keys(group))[0]["model_rests"] == {}
+
+
+async def test_a_keys_timeline_tells_what_happened_and_why(admin: Admin) -> None:
+    group = await admin.group()
+    await admin.add_keys(group, ["sk-a", "sk-b"])
+    ids = await admin.key_ids()
+    key_id, at = ids["sk-a"], 1_800_000_000.25
+    seen: dict[str, Any] = {
+        "reason": "openai.bad",
+        "status": 401,
+        "exchange_id": "one",
+        "threshold": 2,
+    }
+    for _ in range(2):
+        admin.ledger.fold(KeyEvent(group, key_id, Seen.REJECTED, at, **seen))
+    admin.ledger.fold(
+        KeyEvent(group, ids["sk-b"], Seen.LIMITED, at, until=at + 60, account="org-a")
+    )
+    await command(admin, "restore", group, "sk-a")
+    path = f"/keys/{key_id}/timeline"
+    listed = await admin.api("GET", path)
+    assert listed["pagination"] == {
+        "page": 1,
+        "page_size": 15,
+        "total_items": 3,
+        "total_pages": 1,
+    }
+    restored, struck_out, struck = listed["items"]
+    assert struck == {
+        "at": "2027-01-15T08:00:00.25Z",
+        "event": "struck",
+        "state": "active",
+        "strikes": 1,
+        "until": None,
+        "model": "",
+        "account": "",
+        "reason": "openai.bad",
+        "status_code": 401,
+        "exchange_id": "one",
+        "cause": "The upstream rejected it (status 401 openai.bad): 1 rejection so far.",
+    }
+    assert struck_out["cause"] == (
+        "The upstream rejected it (status 401 openai.bad): invalid after 2 rejections in a row."
+    )
+    assert (restored["event"], restored["cause"]) == ("restored", "A person restored it.")
+    page = await admin.api("GET", f"{path}?page=2&page_size=2")
+    assert [line["event"] for line in page["items"]] == ["struck"]
+    rested, named = (await admin.api("GET", f"/keys/{ids['sk-b']}/timeline"))["items"]
+    assert (
+        rested["cause"] == "The upstream had enough of it: it rests until 2027-01-15T08:01:00.25Z."
+    )
+    assert named["cause"] == "The upstream named its account. Its account is org-a."
+    for bad, status, code in [("999", 404, "NOT_FOUND"), ("x", 400, "BAD_REQUEST")]:
+        (await admin.call("GET", f"/api/keys/{bad}/timeline")).refused(status, code)
+
+
+@pytest.mark.parametrize("how", ["key", "group"])
+async def test_a_timeline_goes_with_its_key(admin: Admin, how: str) -> None:
+    group = await admin.group()
+    await admin.add_keys(group, ["sk-a"])
+    await make_invalid(admin, group, "sk-a")
+    await admin.ledger.flush()
+    await make_invalid(admin, group, "sk-a")
+    if how == "key":
+        await command(admin, "delete", group, "sk-a")
+    else:
+        await admin.api("DELETE", f"/groups/{group}")
+    await admin.ledger.flush()
+
+    def count(connection: Connection) -> int:
+        return len(connection.execute(select(key_changes)).all())
+
+    assert await admin.database.read(count) == 0
 
 
 async def test_a_change_ends_whole_when_the_client_hangs_up(admin: Admin, reactor: Any) -> None:

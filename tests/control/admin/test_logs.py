@@ -41,6 +41,10 @@ async def test_a_row_as_the_api_shows_it(admin: Admin) -> None:
             outcome="key_rejected",
             reason="openai.invalid",
             status_code=401,
+            scope="account+model",
+            rest_until=AT + 60,
+            account="org-1",
+            signature="openai.invalid C",
             error="no <b>",
             first_byte_ms=None,
             request_body='{"a": 1}',
@@ -75,6 +79,10 @@ async def test_a_row_as_the_api_shows_it(admin: Admin) -> None:
             "outcome": "key_rejected",
             "reason": "openai.invalid",
             "method": "POST",
+            "scope": "account+model",
+            "rest_until": "2027-01-15T08:01:00.25Z",
+            "account": "org-1",
+            "signature": "openai.invalid C",
         }
     ]
 

@@ -4,7 +4,7 @@ import json
 
 from zope.interface import implementer
 
-from gptload.provider import IProvider, Outcome, Probe, Rule, Scope
+from gptload.provider import IProvider, Outcome, Probe, Rule, Scope, error_event, has_ended, sign_of
 
 
 @implementer(IProvider)
@@ -42,6 +42,15 @@ class Echo:
 
     def error_body(self, status, code, message):
         return {"error": {"code": code, "message": message}}
+
+    def stream_sign(self, event):
+        return sign_of(event)
+
+    def stream_ended(self, events):
+        return has_ended(events)
+
+    def stream_error(self, status, code, message):
+        return error_event(self.error_body(status, code, message))
 
 
 provider = Echo()

@@ -12,6 +12,7 @@ from gptload.core.errors import GptloadError
 from gptload.core.vault import Vault, VaultError
 
 _SALT_BYTES = 16
+_SECRET_BYTES = 32
 _PROOF = b"gptload"
 
 log = Logger()
@@ -32,6 +33,16 @@ def ensure_salt(connection: Connection) -> bytes:
     salt = secrets.token_bytes(_SALT_BYTES)
     _write(connection, "vault_salt", salt.hex())
     return salt
+
+
+def ensure_ticket_secret(connection: Connection) -> bytes:
+    """What signs the tickets of uploads that go on; made at the first start."""
+    known = _read(connection, "ticket_secret")
+    if known is not None:
+        return bytes.fromhex(known)
+    secret = secrets.token_bytes(_SECRET_BYTES)
+    _write(connection, "ticket_secret", secret.hex())
+    return secret
 
 
 def check_vault(connection: Connection, vault: Vault) -> None:

@@ -20,7 +20,13 @@ from sqlalchemy import (
     update,
 )
 
-from gptload.control.db.tables import api_keys, group_hourly_stats, group_sub_groups, groups
+from gptload.control.db.tables import (
+    api_keys,
+    group_hourly_stats,
+    group_sub_groups,
+    groups,
+    key_changes,
+)
 from gptload.core.errors import BadRequest, Duplicate, NotFound, ValidationFailed
 
 # What a column that holds no JSON counts as: one broken text must not hide the others.
@@ -30,6 +36,7 @@ _JSON: Final[Mapping[str, Any]] = {
     "config": {},
     "header_rules": [],
     "model_redirect_rules": {},
+    "error_rules": [],
 }
 _COLUMNS = [
     type_coerce(column, Text).label(column.name) if column.name in _JSON else column
@@ -151,6 +158,7 @@ def remove(connection: Connection, group_id: int) -> None:
         connection.execute(
             delete(group_hourly_stats).where(group_hourly_stats.c.group_id == group_id)
         )
+    connection.execute(delete(key_changes).where(key_changes.c.group_id == group_id))
     connection.execute(delete(groups).where(groups.c.id == group_id))
 
 

@@ -11,7 +11,7 @@ from attrs import frozen
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from gptload.control.db.queries.groups import must_exist
-from gptload.control.db.tables import api_keys
+from gptload.control.db.tables import api_keys, key_changes
 from gptload.core.errors import NotFound
 from gptload.core.keypool import PoolKey
 from gptload.core.vault import Vault, VaultError
@@ -28,6 +28,7 @@ class KeyRow:
 
     Attributes:
         value: the key itself; None when it can't be decrypted.
+        model_rests: epoch seconds by model; they may be over. None for none.
     """
 
     id: int
@@ -43,6 +44,9 @@ class KeyRow:
     updated_at: float
     rest_until: float | None
     reason: str
+    weight: int
+    account: str
+    model_rests: dict[str, float] | None
 
 
 def hashes(vault: Vault, secret: bytes) -> list[str]:
@@ -105,6 +109,9 @@ def page(
             keys.updated_at,
             keys.rest_until,
             keys.reason,
+            keys.weight,
+            keys.account,
+            keys.model_rests,
         )
         .where(*wanted)
         .order_by(keys.last_used_at.desc().nulls_last(), keys.id.desc())
@@ -239,6 +246,7 @@ def remove(
             query = query.where(keys.status == status)
         found = list(connection.execute(query).scalars())
         connection.execute(delete(api_keys).where(keys.id.in_(found)))
+        connection.execute(delete(key_changes).where(key_changes.c.key_id.in_(found)))
         gone += found
     return gone
 
@@ -253,3 +261,29 @@ def write_notes(connection: Connection, key_id: int, notes: str, now: float) -> 
     )
     if not changed.rowcount:
         raise NotFound("Resource not found")
+
+
+def write_weight(
+    connection: Connection, vault: Vault, key_id: int, weight: int, now: float
+) -> tuple[int, bytes | None]:
+    """Set a key's weight.
+
+    Returns:
+        Its group's id, and the key itself; None when it can't be decrypted.
+
+    Raises:
+        NotFound: there is no such key.
+    """
+    keys = api_keys.c
+    row = connection.execute(
+        select(keys.group_id, keys.key_value).where(keys.id == key_id)
+    ).one_or_none()
+    if row is None:
+        raise NotFound("Resource not found")
+    connection.execute(
+        update(api_keys).where(keys.id == key_id).values(weight=weight, updated_at=now)
+    )
+    try:
+        return row.group_id, vault.open(row.key_value)
+    except VaultError:
+        return row.group_id, None

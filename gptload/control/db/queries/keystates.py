@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from attrs import frozen
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
-from gptload.control.db.tables import api_keys
+from gptload.control.db.tables import Instant, api_keys
 from gptload.core.keypool import PoolKey
 from gptload.core.keystate import State
 from gptload.core.vault import Vault, VaultError
@@ -41,7 +41,7 @@ class Page:
 
 @frozen
 class Written:
-    """One key's state in the database's words."""
+    """One key's state in the database's words; `model_rests` are epoch seconds by model."""
 
     key_id: int
     status: str
@@ -49,6 +49,8 @@ class Written:
     rest_until: float | None
     reason: str
     changed_at: float | None
+    account: str
+    model_rests: dict[str, float]
 
 
 def page(connection: Connection, vault: Vault, after_id: int) -> Page:
@@ -65,6 +67,8 @@ def page(connection: Connection, vault: Vault, after_id: int) -> Page:
             keys.rest_until,
             keys.reason,
             keys.changed_at,
+            keys.account,
+            keys.model_rests,
         )
         .where(keys.id > after_id)
         .order_by(keys.id)
@@ -73,15 +77,18 @@ def page(connection: Connection, vault: Vault, after_id: int) -> Page:
     rows = connection.execute(query).all()
     loaded: list[Loaded] = []
     unreadable = 0
-    for key_id, group_id, sealed, weight, status, strikes, until, reason, changed_at in rows:
+    for key_id, group_id, sealed, weight, status, strikes, until, reason, changed_at, *more in rows:
         try:
             secret = vault.open(sealed)
         except VaultError:
             unreadable += 1
             continue
+        account, rests = more
         state = _state(status, until)
         rest = until if state is State.RESTING else None
-        key = PoolKey(key_id, secret, max(1, weight), state, strikes, rest)
+        key = PoolKey(
+            key_id, secret, max(1, weight), state, strikes, rest, dict(rests or {}), account
+        )
         loaded.append(Loaded(group_id, key, reason, changed_at))
     return Page(tuple(loaded), unreadable, rows[-1][0] if len(rows) == PAGE_ROWS else None)
 
@@ -107,7 +114,12 @@ def write(connection: Connection, states: Iterable[Written], now: float) -> list
             failure_count=bindparam("new_failure_count"),
             rest_until=bindparam("new_rest_until"),
             reason=bindparam("new_reason"),
-            changed_at=bindparam("new_changed_at"),
+            # Of a healthy key nobody remembers since when.
+            changed_at=func.coalesce(
+                bindparam("new_changed_at", type_=Instant), api_keys.c.changed_at
+            ),
+            account=bindparam("new_account"),
+            model_rests=bindparam("new_model_rests"),
             updated_at=now,
         )
     )
@@ -123,6 +135,8 @@ def write(connection: Connection, states: Iterable[Written], now: float) -> list
                 "new_rest_until": state.rest_until,
                 "new_reason": state.reason[:128],
                 "new_changed_at": state.changed_at,
+                "new_account": state.account,
+                "new_model_rests": state.model_rests or None,
             },
         )
         if not changed.rowcount:

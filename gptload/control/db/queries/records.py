@@ -123,6 +123,10 @@ def _row(record: AttemptRecord, key_value: str, key_hash: str) -> dict[str, Any]
         "outcome": record.outcome,
         "reason": record.reason,
         "method": record.method,
+        "scope": record.scope,
+        "rest_until": record.rest_until,
+        "account": record.account,
+        "signature": record.signature,
     }
     for name, value in row.items():
         if isinstance(value, str):

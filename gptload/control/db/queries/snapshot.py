@@ -29,6 +29,7 @@ class GroupRow:
     header_rules: str | None
     param_overrides: str | None
     model_redirect_rules: str | None
+    error_rules: str | None
 
 
 @frozen
@@ -66,6 +67,7 @@ def read(connection: Connection) -> Stored:
             cast(column.header_rules, Text),
             cast(column.param_overrides, Text),
             cast(column.model_redirect_rules, Text),
+            cast(column.error_rules, Text),
         ).order_by(column.id)
     ).all()
     member = group_sub_groups.c

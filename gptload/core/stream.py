@@ -1,0 +1,155 @@
+"""The two ends of a stream: when its first bytes may be released, and how it ended.
+
+The rule of this file: between the two ends nobody looks. An `Opening` reads events
+until one carries content; from then on a `Tail` only keeps the last parts, and reads
+them once, when nothing more comes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import Enum
+from typing import Final
+
+from gptload.core.dialects import Sign, is_whole
+from gptload.core.sse import Event, EventReader
+
+# More than any handshake; whoever sends more without a word of content is let through.
+OPENING_LIMIT_BYTES: Final = 64 * 1024
+
+# Of a stream's end whole parts are kept, because the last event may be large (a whole
+# response) and then comes in large parts; and of what was before them some bytes,
+# because parts may be tiny. Typically 10 KB a stream; a rare one of large parts, 1 MB.
+_WHOLE_PARTS: Final = 8
+_PARTS_LIMIT: Final = 3 * _WHOLE_PARTS  # letting go now and then is cheaper than each time
+_BYTES_BEFORE: Final = 4096
+
+# Where an event, or a line's or an array's next object, can begin.
+_BEGINNING: Final = re.compile(rb"\n\r?\n|\r\r|\n(?=\{)")
+
+
+class Opened(Enum):
+    """What a stream's first bytes are."""
+
+    WAIT = "wait"  # a handshake, or part of one: hold it back
+    CONTENT = "content"  # release it, and all that follows
+    ERROR = "error"  # an error in the place of the first content
+    EMPTY = "empty"  # it ended without any content
+
+
+class Opening:
+    """What the first bytes of a stream with status 200 are.
+
+    Reads events, and JSON objects that come as an array, as lines or alone. Anything
+    else is content, and so is what grows past the limit. Over with the first answer
+    that isn't `WAIT`.
+
+    Args:
+        sign_of: `IProvider.stream_sign`.
+
+    Attributes:
+        error: the JSON of the error; empty for any other answer than `ERROR`.
+    """
+
+    __slots__ = ("_limit", "_parts", "_reader", "_sign_of", "_size", "error")
+
+    def __init__(
+        self, sign_of: Callable[[Event], Sign], limit_bytes: int = OPENING_LIMIT_BYTES
+    ) -> None:
+        self.error = b""
+        self._sign_of = sign_of
+        self._limit = limit_bytes
+        self._reader = EventReader(limit_bytes)
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    @property
+    def held(self) -> bytes:
+        """All bytes so far, as they came."""
+        return b"".join(self._parts)
+
+    def feed(self, data: bytes) -> Opened:
+        """Look at the next part. Never answers `EMPTY`: more may come."""
+        room = self._limit - self._size
+        self._parts.append(data)
+        self._size += len(data)
+        # Not a byte past the limit, so that it never matters how the stream was cut.
+        opened = self._read(self._reader.feed(data[:room]))
+        if opened is Opened.WAIT and (len(data) > room or self._reader.too_large):
+            return Opened.CONTENT
+        return opened
+
+    def end(self) -> Opened:
+        """Nothing more comes. Never answers `WAIT`."""
+        opened = self._read(self._reader.finish())
+        return Opened.EMPTY if opened is Opened.WAIT else opened
+
+    def _read(self, events: list[Event]) -> Opened:
+        if self._reader.foreign:
+            return Opened.CONTENT
+        for event in events:
+            sign = self._sign_of(event)
+            if sign is Sign.CONTENT:
+                return Opened.CONTENT
+            if sign is Sign.ERROR:
+                self.error = event.data
+                return Opened.ERROR
+        return Opened.WAIT
+
+
+class Tail:
+    """Keeps the end of a stream that passes by, and reads it when it's over."""
+
+    __slots__ = ("_is_cut", "_parts")
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._is_cut = False
+
+    def seen(self, data: bytes) -> None:
+        """This part has passed."""
+        # Hot: once a segment.
+        self._parts.append(data)
+        if len(self._parts) > _PARTS_LIMIT:
+            self._let_go()
+
+    @property
+    def at_event_boundary(self) -> bool:
+        """Whether the next byte would begin an event, so that one of ours could stand here."""
+        # The stream's start is such a place.
+        end = b"\n\n" + b"".join(part[-3:] for part in self._parts)
+        return end[-3:].replace(b"\r\n", b"\n").replace(b"\r", b"\n").endswith(b"\n\n")
+
+    def last_events(self, limit: int = 4) -> list[Event]:
+        """The last events, at most `limit`, the last of them maybe without its end.
+
+        Fewer, or none, where an event is larger than what is kept.
+        """
+        kept = b"".join(self._parts)
+        if self._is_cut:
+            found = _BEGINNING.search(kept)
+            if found is None:
+                return []
+            kept = kept[found.end() :]
+        reader = EventReader(len(kept))
+        return (reader.feed(kept) + reader.finish())[-limit:]
+
+    def to_boundary(self) -> bytes | None:
+        """What to write so that an event of ours can follow.
+
+        Returns:
+            Nothing or an event's end; None where an event is cut within. To end that one
+            makes SDKs choke on half a JSON before they read ours: break visibly instead.
+        """
+        if self.at_event_boundary:
+            return b""
+        last = self.last_events(1)
+        return b"\n\n" if last and is_whole(last[0]) else None
+
+    def _let_go(self) -> None:
+        old = self._parts[:-_WHOLE_PARTS]
+        self._is_cut = self._is_cut or sum(map(len, old)) > _BYTES_BEFORE
+        self._parts[:-_WHOLE_PARTS] = [
+            b"".join(part[-_BYTES_BEFORE:] for part in old)[-_BYTES_BEFORE:]
+        ]

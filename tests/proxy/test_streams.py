@@ -1,0 +1,297 @@
+"""Streams: retried until their first word is out, ended in their API's own form after it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from gptload.core.keystate import State
+from tests.fakes.scene import NOW, Client, Scene, group
+from tests.proxy.test_exchange import answer, body_of, outcomes, post, status_of
+from tests.proxy.test_failover import busy
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+END = b"0\r\n\r\n"
+PATHS = {
+    "openai": b"/proxy/g/v1/chat/completions",
+    "openai-response": b"/proxy/g/v1/responses",
+    "anthropic": b"/proxy/g/v1/messages",
+    "gemini": b"/proxy/g/v1beta/models/gemini-pro:streamGenerateContent?alt=sse",
+}
+
+
+def data(value: Any, name: str = "") -> bytes:
+    head = f"event: {name}\n" if name else ""
+    return f"{head}data: {json.dumps(value)}\n\n".encode()
+
+
+HANDSHAKE = {
+    "openai": data({"object": "chat.completion.chunk", "choices": [{"delta": {"role": "a"}}]}),
+    "openai-response": data({"type": "response.created", "response": {"id": "r"}}),
+    "anthropic": data({"type": "message_start", "message": {"id": "m"}}, "message_start"),
+    "gemini": data({"usageMetadata": {"promptTokenCount": 1}}),
+}
+WORD = {
+    "openai": data({"object": "chat.completion.chunk", "choices": [{"delta": {"content": "Hi"}}]}),
+    "openai-response": data({"type": "response.output_text.delta", "delta": "Hi"}),
+    "anthropic": data(
+        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "Hi"}},
+        "content_block_delta",
+    ),
+    "gemini": data({"candidates": [{"content": {"parts": [{"text": "Hi"}]}}]}),
+}
+DONE = {
+    "openai": b"data: [DONE]\n\n",
+    "openai-response": data({"type": "response.completed", "response": {"id": "r"}}),
+    "anthropic": data({"type": "message_stop"}, "message_stop"),
+    "gemini": data({"candidates": [{"finishReason": "STOP"}]}),
+}
+OVERLOADED = {
+    "openai": data({"error": {"message": "busy", "type": "server_error", "code": 503}}),
+    "openai-response": data({"type": "error", "code": "server_error", "message": "busy"}, "error"),
+    "anthropic": data(
+        {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}, "error"
+    ),
+    "gemini": data({"error": {"code": 503, "status": "UNAVAILABLE", "message": "busy"}}),
+}
+CHANNELS = sorted(PATHS)
+each_channel = pytest.mark.parametrize("channel", CHANNELS)
+
+
+def chunk(text: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(text), text)
+
+
+def stream(*events: bytes) -> bytes:
+    return HEAD + b"".join(map(chunk, events))
+
+
+def ask(scene: Scene, channel: str) -> Client:
+    client = scene.client()
+    client.says(post(b'{"model":"m","stream":true}', path=PATHS[channel]))
+    return client
+
+
+def events_of(heard: bytes) -> bytes:
+    """A chunked answer's text."""
+    body, text = body_of(heard), b""
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        count = int(size, 16)
+        text += body[:count]
+        body = body[count + 2 :]
+    return text
+
+
+@each_channel
+def test_a_whole_stream_passes_byte_for_byte(channel: str) -> None:
+    scene = Scene(group(channel=channel))
+    client = ask(scene, channel)
+    parts = (HANDSHAKE[channel], WORD[channel], WORD[channel], DONE[channel])
+    scene.upstreams[0].answers(stream(*parts[:2]))
+    heard = client.heard()
+    assert events_of(heard) == parts[0] + parts[1]
+    for part in parts[2:]:
+        scene.upstreams[0].answers(chunk(part))
+    scene.upstreams[0].answers(END)
+    assert client.heard().endswith(END)
+    assert outcomes(scene) == [("ok", 200, True)]
+
+
+@each_channel
+def test_a_handshake_is_held_for_a_moment_and_no_longer(channel: str) -> None:
+    scene = Scene(group(channel=channel, settings={"stream_hold_milliseconds": 500}))
+    client = ask(scene, channel)
+    scene.upstreams[0].answers(stream(HANDSHAKE[channel]))
+    scene.clock.advance(0.4)
+    assert client.heard() == b""
+    scene.clock.advance(0.2)
+    assert events_of(client.heard()) == HANDSHAKE[channel]
+
+
+@each_channel
+def test_an_error_before_the_first_word_is_tried_again(channel: str) -> None:
+    scene = Scene(group("http://one.example", "http://two.example", channel=channel))
+    client = ask(scene, channel)
+    scene.upstreams[0].answers(stream(HANDSHAKE[channel], OVERLOADED[channel]) + END)
+    assert client.heard() == b""
+    scene.upstreams[busy(scene)[0]].answers(stream(WORD[channel], DONE[channel]) + END)
+    assert events_of(client.heard()) == WORD[channel] + DONE[channel]
+    assert [(outcome, final) for outcome, _, final in outcomes(scene)] == [
+        ("upstream_fault", False),
+        ("ok", True),
+    ]
+    assert scene.upstreams[0].route != scene.upstreams[1].route
+
+
+@each_channel
+def test_a_stream_of_errors_everywhere_ends_with_the_last_one_as_it_came(channel: str) -> None:
+    scene = Scene(group(channel=channel, settings={"max_retries": 1}))
+    client = ask(scene, channel)
+    failing = stream(HANDSHAKE[channel], OVERLOADED[channel]) + END
+    scene.upstreams[0].answers(failing)
+    scene.upstreams[busy(scene)[0]].answers(failing)
+    heard = client.heard()
+    assert events_of(heard) == HANDSHAKE[channel] + OVERLOADED[channel]
+    assert [record.is_final for record in scene.records] == [False, True]
+
+
+@each_channel
+@pytest.mark.parametrize("broken", ["reset", "cut", "silent"])
+def test_after_the_first_word_a_break_ends_with_an_error_event(channel: str, broken: str) -> None:
+    scene = Scene(group(channel=channel, settings={"stream_idle_timeout": 5}))
+    client = ask(scene, channel)
+    upstream = scene.upstreams[0]
+    upstream.answers(stream(HANDSHAKE[channel], WORD[channel]))
+    if broken == "reset":
+        upstream.closes(ConnectionResetError())
+    elif broken == "cut":
+        upstream.answers(END)
+    else:
+        scene.advance(8)
+    heard = client.heard()
+    text = events_of(heard)
+    assert text.startswith(HANDSHAKE[channel] + WORD[channel]) and heard.endswith(END)
+    last = text.removeprefix(HANDSHAKE[channel] + WORD[channel]).decode()
+    assert "error" in json.loads(last.partition("data: ")[2]) or '"type":"error"' in last
+    assert len(scene.upstreams) == 1 and scene.events == []
+    assert outcomes(scene) == [("upstream_fault", 200, True)]
+
+
+@each_channel
+def test_a_break_in_the_middle_of_an_event_is_a_visible_break(channel: str) -> None:
+    """Nothing that we could write there would be read as what it is."""
+    scene = Scene(group(channel=channel))
+    client = ask(scene, channel)
+    half = WORD[channel][:-5]
+    scene.upstreams[0].answers(stream(WORD[channel], half))
+    scene.upstreams[0].closes(ConnectionResetError())
+    heard = client.heard()
+    assert not heard.endswith(END) and client.transport.disconnecting
+    assert events_of(heard) == WORD[channel] + half
+    assert outcomes(scene) == [("upstream_fault", 200, True)]
+
+
+@each_channel
+def test_an_event_that_lacks_only_its_blank_line_is_closed_before_ours(channel: str) -> None:
+    scene = Scene(group(channel=channel))
+    client = ask(scene, channel)
+    scene.upstreams[0].answers(stream(WORD[channel], WORD[channel][:-1]))
+    scene.upstreams[0].closes(ConnectionResetError())
+    text = events_of(client.heard())
+    assert text.startswith(2 * WORD[channel]) and b"broke off" in text
+
+
+def test_a_compressed_stream_gets_no_event_of_ours() -> None:
+    scene = Scene(group())
+    client = ask(scene, "openai")
+    head = HEAD.replace(b"\r\n\r\n", b"\r\nContent-Encoding: br\r\n\r\n")
+    scene.upstreams[0].answers(head + chunk(b"\x8b\x01\x80compressed"))
+    scene.clock.advance(2)
+    scene.upstreams[0].closes(ConnectionResetError())
+    assert b"broke off" not in client.heard() and client.transport.disconnecting
+
+
+def test_nothing_within_the_first_tokens_time_goes_elsewhere() -> None:
+    scene = Scene(
+        group("http://one.example", "http://two.example", settings={"first_token_timeout": 4})
+    )
+    client = ask(scene, "openai")
+    scene.upstreams[0].answers(HEAD)
+    scene.advance(3)
+    assert client.heard() == b"" and len(scene.upstreams) == 1
+    scene.advance(3)
+    assert scene.upstreams[0].gone and len(scene.upstreams) == 2
+    scene.upstreams[1].answers(stream(WORD["openai"], DONE["openai"]) + END)
+    assert events_of(client.heard()) == WORD["openai"] + DONE["openai"]
+
+
+def test_a_limit_inside_a_stream_rests_the_key_and_the_other_one_answers() -> None:
+    limited = data({"error": {"code": 429, "message": "slow down", "metadata": {}}})
+    scene = Scene(group(), keys=2)
+    client = ask(scene, "openai")
+    scene.upstreams[0].answers(stream(limited) + END)
+    scene.upstreams[busy(scene)[0]].answers(stream(WORD["openai"], DONE["openai"]) + END)
+    assert WORD["openai"] in events_of(client.heard())
+    assert [record.outcome for record in scene.records] == ["rate_limited", "ok"]
+    assert scene.records[0].rest_until is not None
+
+
+def test_an_error_after_the_first_word_is_passed_on_and_counted() -> None:
+    scene = Scene(group(channel="anthropic"), keys=2)
+    client = ask(scene, "anthropic")
+    limited = data({"type": "error", "error": {"type": "rate_limit_error", "message": "x"}})
+    scene.upstreams[0].answers(stream(WORD["anthropic"], limited) + END)
+    heard = client.heard()
+    assert events_of(heard) == WORD["anthropic"] + limited and heard.endswith(END)
+    assert outcomes(scene) == [("rate_limited", 200, True)]
+    assert scene.events[0].until is not None and scene.events[0].until > NOW
+
+
+def test_a_live_stream_is_cut_only_where_the_group_says_so() -> None:
+    scene = Scene(group(settings={"stream_timeout": 10, "request_timeout": 2}))
+    client = ask(scene, "openai")
+    scene.upstreams[0].answers(HEAD)
+    for _ in range(9):
+        scene.upstreams[0].answers(chunk(WORD["openai"]))
+        scene.advance(1)
+    assert events_of(client.heard()) == 9 * WORD["openai"]
+    scene.upstreams[0].answers(chunk(WORD["openai"]))
+    scene.advance(3)
+    assert b"error" in client.heard() and scene.upstreams[0].gone
+
+
+def test_an_upstream_is_not_silent_while_its_client_is_slow() -> None:
+    scene = Scene(group(settings={"stream_idle_timeout": 3}))
+    client = ask(scene, "openai")
+    scene.upstreams[0].answers(stream(WORD["openai"]))
+    client.connection.pauseProducing()
+    scene.advance(20)
+    assert not scene.upstreams[0].gone
+    client.connection.resumeProducing()
+    scene.upstreams[0].answers(chunk(DONE["openai"]) + END)
+    assert outcomes(scene) == [("ok", 200, True)]
+
+
+# Errors that call themselves 200.
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_an_error_in_a_whole_200_is_tried_again(parts: int) -> None:
+    scene = Scene(group(), keys=2)
+    client = scene.client()
+    client.says(post())
+    error = answer(200, {"error": {"code": 401, "message": "no auth"}, "user_id": "u"})
+    size = len(error) // parts + 1
+    for start in range(0, len(error), size):
+        scene.upstreams[0].answers(error[start : start + size])
+    assert client.heard() == b""
+    fine = answer(200, {"error": None, "choices": []})
+    scene.upstreams[busy(scene)[0]].answers(fine)
+    assert client.heard() == fine.replace(b" X\r\n", b" X\r\n")
+    assert [record.outcome for record in scene.records] == ["key_rejected", "ok"]
+
+
+def test_a_long_answer_that_mentions_errors_passes_whole() -> None:
+    scene = Scene(group())
+    client = scene.client()
+    client.says(post())
+    long = answer(200, {"error": None, "text": "x" * 200_000})
+    for start in range(0, len(long), 30_000):
+        scene.upstreams[0].answers(long[start : start + 30_000])
+    assert body_of(client.heard()) == body_of(long)
+    assert outcomes(scene) == [("ok", 200, True)]
+
+
+def test_an_answer_that_breaks_while_it_is_kept_back_is_tried_again() -> None:
+    scene = Scene(group())
+    client = scene.client()
+    client.says(post())
+    scene.upstreams[0].answers(answer(200, {"error": None, "text": "x" * 500})[:-100])
+    scene.upstreams[0].closes(ConnectionResetError())
+    assert client.heard() == b"" and len(scene.upstreams) == 2
+    assert scene.state(100) is State.ACTIVE
+    scene.upstreams[1].answers(answer(200, {"ok": 1}))
+    assert status_of(client.heard()) == 200
