@@ -39,6 +39,7 @@ WITHIN_BYTES: Final = 1024 * 1024
 _NAMED_LIMIT: Final = 32
 _MATCHES_LIMIT: Final = 256
 _LIST_BYTES: Final = 8192
+_IDLE_PATHS: Final = 256
 # What a table column takes, in any database and spelling.
 _PLAIN: Final = re.compile(r"[!-~]{1,200}")
 _OPENS_JSON: Final = re.compile(rb"\s*[{\[]")
@@ -107,6 +108,8 @@ class Resources:
     _in_path: re.Pattern[bytes] | None = field(init=False)
     _in_body: re.Pattern[bytes] | None = field(init=False)
     _ranks: Mapping[bytes, int] = field(init=False)
+    # Paths on which nothing is made, by any method: most calls come on a few of them.
+    _idle_paths: set[bytes] = field(factory=set, init=False, eq=False, repr=False)
 
     @_calls.default
     def _compiled_calls(self) -> Mapping[bytes, tuple[re.Pattern[bytes], tuple[Kind, ...]]]:
@@ -231,11 +234,15 @@ def makes(resources: Resources, method: bytes, path: bytes, body: bytes = b"") -
     """
     # Hot: once a request.
     call = resources._calls.get(method)
-    if call is None:
+    if call is None or path in resources._idle_paths:
         return None
     pattern, kinds = call
     match = pattern.search(path)
     if match is None or match.lastindex is None:
+        if len(resources._idle_paths) < _IDLE_PATHS and all(
+            other.search(path) is None for other, _ in resources._calls.values()
+        ):
+            resources._idle_paths.add(path)
         return None
     kind = kinds[match.lastindex - 1]
     within = kind.within

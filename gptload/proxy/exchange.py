@@ -418,14 +418,7 @@ class Exchange:
 
     def _start_first(self) -> None:
         plane, entry = self.plane, self.request.entry
-        routing = plane.routing
-        self._owned = owner_of(
-            self._resources(),
-            routing.owners,
-            self.request,
-            routing.members(entry),
-            plane.seconds(),
-        )
+        self._owned = owner_of(self._resources(), plane.routing, self.request, plane.seconds())
         if plane.waiting.has_line(entry):
             plane.waiting.serve(entry.id)  # who came before goes first
         if self.try_again():
@@ -642,7 +635,7 @@ class Exchange:
     def _begin_response(self, attempt: Attempt, head: ResponseHead) -> None:
         plane, request = self.plane, self.request
         lines = lines_for(head, attempt.choice.group, plane.cors, request.head)
-        if is_upload(request.path):
+        if b"upload/" in request.path and is_upload(request.path):
             lines = lead_back(
                 head,
                 lines,

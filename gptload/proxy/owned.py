@@ -7,8 +7,6 @@ rather than a 404 from somebody else's account.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from attrs import frozen
 
 from gptload.core import uploads
@@ -19,7 +17,7 @@ from gptload.core.sticky import Maker, Owner, Owners, Resources, made, makes, na
 from gptload.core.uploads import Ticket
 from gptload.link.messages import OwnerNoted
 from gptload.proxy.request import ClientRequest
-from gptload.proxy.routing import Choice
+from gptload.proxy.routing import Choice, Routing
 from gptload.wire.codec import RequestHead, ResponseHead
 
 
@@ -38,26 +36,23 @@ class Owned:
 
 def owner_of(
     resources: Resources,
-    owners: Owners,
+    routing: Routing,
     request: ClientRequest,
-    groups: Iterable[Group],
     now: float,
 ) -> Owned | None:
-    """Whom a request names by what it names; None for most.
-
-    Args:
-        groups: whose keys may serve it.
-    """
+    """Whom a request names by what it names; None for most."""
     # Hot: once a request.
     if request.ticket is not None:
         ticket = request.ticket
         return Owned(ticket.group_id, ticket.key_id, ticket.upstream)
+    owners = routing.owners
+    if not len(owners):
+        return None
     names = named(resources, request.path, request.query, request.body)
     if not names:
         return None
-    groups = list(groups)
     for name in names:
-        for group in groups:
+        for group in routing.members(request.entry):
             owner = owners.of(group.id, name, now)
             if owner is not None:
                 return Owned(group.id, owner.key_id, owner.upstream)

@@ -9,7 +9,8 @@ from gptload.core.outcome import Outcome, Verdict
 from gptload.core.record import AttemptRecord
 from gptload.wire.codec import RequestHead
 
-NAMES: Final = {outcome: outcome.name.lower() for outcome in Outcome}
+# By the outcome's number: a look-up by the member itself costs a call of its `__hash__`.
+NAMES: Final = tuple(outcome.name.lower() for outcome in Outcome)
 SHOWN_CHARACTERS: Final = 500
 _AGENT_CHARACTERS: Final = 512
 

@@ -72,9 +72,7 @@ class Passage:
 
     def head_received(self, head: ResponseHead) -> None:
         assert self.connection is not None
-        self.relay = Relay(
-            self.downstream, self.connection, self.on_completed, self.on_broken, expects_body=True
-        )
+        self.relay = Relay(self.downstream, self.connection, self.on_completed, self.on_broken)
         self.connection.hand_over(self.relay)
         self.downstream.begin_response(head.status, head.reason, [], head.content_length)
 
@@ -394,18 +392,3 @@ async def test_an_upstream_that_breaks_breaks_the_answer_visibly(house: House) -
     assert caller.start.endswith(b"\r\n\r\n4\r\npart\r\n")
     broken = house.passages[0].broken
     assert broken is not None and broken.trouble is Trouble.BROKEN
-
-
-async def test_a_stream_without_an_event_is_broken_before_the_client_saw_it(house: House) -> None:
-    async def serve(reader: Any, writer: Any) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
-        await reader.read()
-        writer.close()
-
-    caller = await house.calls(serve)
-    caller.asks()
-    await house.waits(lambda: house.passages and house.passages[0].broken)
-    broken = house.passages[0].broken
-    assert broken is not None and broken.trouble is Trouble.EMPTY and caller.received == 0
-    await house.close(caller)
