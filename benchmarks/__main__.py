@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from benchmarks import memory, peers, report, streams, tools, unary
+from benchmarks import fleet, memory, peers, report, streams, tools, unary
 from benchmarks.processes import StartFailed, busy_cores
 
 RESULTS: Final = Path(__file__).with_name("RESULTS.md")
-PARTS: Final = ("requests", "streams", "stalled", "memory", "micro")
+PARTS: Final = ("requests", "streams", "stalled", "memory", "fleet", "micro")
 # More than a machine at rest needs for itself.
 QUIET_CORES: Final = 0.15
 MICRO: Final = ("rotation", "codec")
@@ -79,6 +79,9 @@ class Bench:
         with self._serving(upstream, [peers.Gptload]) as serving:
             for peer in serving:
                 self.findings.memory = memory.measure(wrk, peer, self._options.memory_requests)
+
+    def _fleet(self, upstream: peers.Upstream) -> None:
+        self.findings.fleet = fleet.measure(_say, self._options.fleet)
 
     def _micro(self, upstream: peers.Upstream) -> None:
         for name in MICRO:
@@ -151,6 +154,7 @@ def main() -> int:
     options.rounds = options.rounds or (2 if options.quick else 5)
     options.seconds = options.seconds or (1 if options.quick else 2)
     options.memory_requests = memory.REQUESTS // (2 if options.quick else 1)
+    options.fleet = fleet.SMALL if options.quick else fleet.WHOLE
 
     # So that whoever ends the bench ends what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -2,9 +2,10 @@
 
 1,000 keys of 120 accounts behind three upstreams, 100,000 requests in eight hours. Of the
 keys 30 % are dead or die, 20 % belong to accounts that are limited again and again and
-say so in nine ways; Gemini's have daily quotas that end at midnight, four hours in; some
-accounts run out of money for a while. One upstream flaps all night, two of the three
-refuse our address for two minutes, and 2 % of the requests are bad.
+say so in nine ways, two of which name no time. Gemini's accounts have daily quotas that
+end at midnight, four hours in; some of OpenAI's run out of money for a while. One upstream
+flaps all night, two of the three refuse our address for two minutes, and 2 % of the
+requests are bad.
 
 The world (`benchmarks.fleet_world`) judges; gptload (`benchmarks.fleet_plane`) and
 GPT-Load's documented policy (`benchmarks.fleet_reference`) live through the same night,
@@ -36,6 +37,7 @@ from benchmarks.fleet_world import Call, Size, World, calls
 
 SEED: Final = 4
 WHOLE: Final = Size()
+SMALL: Final = Size(keys=100, accounts=12, requests=10_000)
 
 BLACKLIST_THRESHOLD: Final = 3  # of both, by default
 DEFAULT_RETRIES: Final = 3  # of both
@@ -72,6 +74,7 @@ class Score:
     """
 
     title: str
+    size: Size
     good: int
     answered: int
     attempts: float
@@ -119,6 +122,7 @@ def live_through(
     waits = sorted(night.waits)
     return Score(
         title,
+        size,
         good,
         len(waits),
         (attempts - bad_attempts) / good,
@@ -197,36 +201,82 @@ def measure(say: Callable[[str], None], size: Size = WHOLE, seed: int = SEED) ->
     return [live_through(title, make, size, seed, say) for title, make in POLICIES.items()]
 
 
-ROWS: Final[tuple[tuple[str, str, Callable[[Score], str]], ...]] = (
-    (
+@frozen
+class Row:
+    """A line of the table.
+
+    Attributes:
+        figure: one policy's, as text.
+        target: in words; empty for a figure that has none.
+        is_reached: whether a policy reaches it.
+    """
+
+    title: str
+    figure: Callable[[Score], str]
+    target: str = ""
+    is_reached: Callable[[Score], bool] | None = None
+
+
+ROWS: Final = (
+    Row(
         "good requests answered",
-        "≥ 99.99 %",
         lambda one: f"{100 * one.share:.3f} % ({one.answered:,} of {one.good:,})",
+        "at least 99.99 %",
+        lambda one: one.share >= 0.9999,
     ),
-    ("healthy keys invalid, most at any time", "0", lambda one: f"{one.most_invalid:,}"),
-    ("healthy keys lost in the end", "0", lambda one: f"{one.lost:,}"),
-    (
-        f"dead keys refused more than {BLACKLIST_THRESHOLD} times (the most of one)",
+    Row(
+        "healthy keys invalid at any time, at most",
+        lambda one: f"{one.most_invalid:,}",
         "0",
-        lambda one: f"{one.over_tried:,} ({one.most_refusals:,})",
+        lambda one: not one.most_invalid,
     ),
-    ("uses of a resting key", "0", lambda one: f"{one.resting_uses:,}"),
-    ("attempts a good request", "", lambda one: f"{one.attempts:.2f}"),
-    ("attempts a bad request", "", lambda one: f"{one.bad_attempts:.2f}"),
-    ("validations", "", lambda one: f"{one.validations:,}"),
-    ("waiting p50", "", lambda one: f"{one.wait_p50_s:.2f} s"),
-    ("waiting p99", "", lambda one: f"{one.wait_p99_s:.2f} s"),
+    Row("healthy keys lost in the end", lambda one: f"{one.lost:,}", "0", lambda one: not one.lost),
+    Row(
+        f"dead keys refused more than {BLACKLIST_THRESHOLD} times",
+        lambda one: f"{one.over_tried:,} (at most {one.most_refusals:,})",
+        "0",
+        lambda one: not one.over_tried,
+    ),
+    Row(
+        "uses of a key while it rests",
+        lambda one: f"{one.resting_uses:,}",
+        "0",
+        lambda one: not one.resting_uses,
+    ),
+    Row("attempts a good request", lambda one: f"{one.attempts:.2f}"),
+    Row("attempts a bad request", lambda one: f"{one.bad_attempts:.2f}"),
+    Row("validations in the background", lambda one: f"{one.validations:,}"),
+    Row("added waiting p50", lambda one: f"{one.wait_p50_s:.2f} s"),
+    Row("added waiting p99", lambda one: f"{one.wait_p99_s:.2f} s"),
 )
-"""What the table says: title, target, and a policy's figure."""
+
+
+def story(size: Size) -> str:
+    """What the table is about."""
+    return (
+        f"{size.keys:,} keys of {size.accounts} accounts behind three upstreams, "
+        f"{size.requests:,} requests in eight hours on a fake clock, half of them before midnight "
+        "in Los Angeles, when Gemini's days begin. 30 % of the keys are dead or die, 20 % belong "
+        "to accounts that are limited again and again and say so in nine ways, two of which name "
+        "no time; one upstream flaps all night, two of three refuse our address for two minutes, "
+        "and 2 % of the requests are bad. gptload is the real data plane with the real folding of "
+        "key states; GPT-Load is its documented policy, simulated in the same world. Both with "
+        f"`max_retries` {RETRIES} (gptload also with `max_wait_for_key` {WAIT_FOR_KEY_S}), and "
+        "both with their defaults. Attempts count until an answer or the end, so an empty pool "
+        "makes them fewer; waiting is that of answered requests, before the attempt that "
+        "succeeded."
+    )
 
 
 def main() -> None:
     """Print the table."""
     scores = measure(lambda text: print(text, file=sys.stderr, flush=True))
-    print(f"{'':56} {'target':>10}", *(f"{one.title:>28}" for one in scores))
-    for title, target, figure in ROWS:
-        print(f"{title:56} {target:>10}", *(f"{figure(one):>28}" for one in scores))
-    print(f"{'CPU':56} {'':10}", *(f"{one.cpu_s:>26.1f} s" for one in scores))
+    width = max(len(row.title) for row in ROWS)
+    print(" " * width, f"{'target':>17}", *(f"{one.title:>29}" for one in scores))
+    for row in ROWS:
+        figures = (f"{row.figure(one):>29}" for one in scores)
+        print(f"{row.title:{width}} {row.target:>17}", *figures)
+    print(f"{'CPU':{width}} {'':17}", *(f"{one.cpu_s:>27.1f} s" for one in scores))
 
 
 if __name__ == "__main__":

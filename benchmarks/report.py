@@ -13,6 +13,7 @@ from typing import Final
 
 from attrs import define, field
 
+from benchmarks import fleet
 from benchmarks.load import Shape
 from benchmarks.memory import Memory
 from benchmarks.streams import READERS, STREAMS, Stalled, Streamed
@@ -48,6 +49,7 @@ class Findings:
     streams: list[Streamed] = field(factory=list)
     stalled: Stalled | None = None
     memory: Memory | None = None
+    fleet: list[fleet.Score] = field(factory=list)
     micro: dict[str, list[str]] = field(factory=dict)
 
 
@@ -68,6 +70,7 @@ def page(found: Findings) -> str:
         *_requests(found.unary),
         *_streams(found),
         *_memory(found.memory),
+        *_fleet(found.fleet),
         *_micro(found.micro),
         "## Conditions",
         "\n".join(f"- {line}" for line in _conditions(found)),
@@ -144,6 +147,15 @@ def _target_rows(found: Findings) -> Iterator[tuple[str, ...]]:
             f"over {memory.requests:,}",
             _yes(memory.is_flat),
         )
+    if found.fleet:
+        ours = found.fleet[0]
+        for row in fleet.ROWS:
+            if row.is_reached is not None:
+                yield (
+                    f"a night of a fleet, {row.title}: {row.target}",
+                    row.figure(ours),
+                    _yes(row.is_reached(ours)),
+                )
 
 
 def _judged(text: str, ratios: Sequence[float], is_reached: bool) -> tuple[str, str, str]:
@@ -274,6 +286,19 @@ def _memory(memory: Memory | None) -> Iterator[str]:
     )
     if memory.faults:
         yield f"{memory.faults} of the requests **failed**."
+
+
+def _fleet(scores: Sequence[fleet.Score]) -> Iterator[str]:
+    if scores:
+        yield "## A night of a fleet"
+        yield fleet.story(scores[0].size)
+        yield _table(
+            ("", "target", *(score.title for score in scores)),
+            [
+                (row.title, row.target, *(row.figure(score) for score in scores))
+                for row in fleet.ROWS
+            ],
+        )
 
 
 def _micro(micro: Mapping[str, Sequence[str]]) -> Iterator[str]:

@@ -7,7 +7,7 @@ the log; the others work. A setting that can't be read has its default.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -109,13 +109,8 @@ class Snapshots:
                 self.log.error("Group {name} can't be used: {reason}", name=row.name, reason=reason)
         for group_id, group in built.items():
             if group.sub_groups is not None:
-                members = stored.members.get(group_id, ())
-                usable = tuple(
-                    (member, weight)
-                    for member, weight in members
-                    if weight > 0 and member in built and built[member].sub_groups is None
-                )
-                built[group_id] = evolve(group, sub_groups=usable)
+                members = self._members(group, stored.members.get(group_id, ()), built)
+                built[group_id] = evolve(group, sub_groups=members)
         self.unusable = unusable
         # Whoever keeps something for a group sees by `is` that nothing changed.
         former = self.current.by_id
@@ -127,6 +122,48 @@ class Snapshots:
             groups={group.name.encode("utf-8"): group for group in same.values()},
             by_id=same,
         )
+
+    def _members(
+        self, group: Group, members: Sequence[tuple[int, int]], built: Mapping[int, Group]
+    ) -> tuple[tuple[int, int], ...]:
+        """The members that can be used. Weight 0 is a person's wish, the rest is reported."""
+        usable = []
+        for member, weight in members:
+            sub_group = built.get(member)
+            if sub_group is None or weight == 0:
+                continue  # why a group can't be used was said where it was read
+            if weight > 0 and sub_group.sub_groups is None:
+                usable.append((member, weight))
+                continue
+            self.log.warn(
+                "Group {name}: sub-group {member} is passed over, {reason}",
+                name=group.name,
+                member=sub_group.name,
+                reason=f"its weight is {weight}" if weight < 0 else "it is an aggregate",
+            )
+        return tuple(usable)
+
+    def _upstreams(self, row: GroupRow) -> tuple[Upstream, ...]:
+        """The upstreams that can be used. Weight 0 is a person's wish, the rest is reported.
+
+        Raises:
+            ValueError: there is none.
+        """
+        upstreams = []
+        for number, item in enumerate(_listed(row.upstreams, "upstreams")):
+            weight = item.get("weight")
+            if isinstance(weight, int) and weight > 0:
+                upstreams.append(paths.parse_upstream(str(item.get("url", "")), weight))
+            elif weight:
+                self.log.warn(
+                    "Group {name}: upstream {number} is passed over, its weight is {weight}",
+                    name=row.name,
+                    number=number,
+                    weight=weight,
+                )
+        if not upstreams:
+            raise ValueError("it has no upstream with a weight greater than 0")
+        return tuple(upstreams)
 
     def _group(self, row: GroupRow) -> Group:
         """
@@ -142,7 +179,7 @@ class Snapshots:
             name=row.name,
             display_name=row.display_name,
             channel=row.channel_type,
-            upstreams=() if is_aggregate else _upstreams(row.upstreams),
+            upstreams=() if is_aggregate else self._upstreams(row),
             settings=settings.resolve(self.system, self._overrides(row)),
             access=frozenset(digest(key.encode("utf-8")) for key in keys),
             test_model=row.test_model,
@@ -211,17 +248,6 @@ def _listed(text: str | None, column: str) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise ValueError(f"its {column} are no list of JSON objects")
     return value
-
-
-def _upstreams(text: str | None) -> tuple[Upstream, ...]:
-    upstreams = []
-    for item in _listed(text, "upstreams"):
-        weight = item.get("weight")
-        if isinstance(weight, int) and weight > 0:
-            upstreams.append(paths.parse_upstream(str(item.get("url", "")), weight))
-    if not upstreams:
-        raise ValueError("it has no upstream with a weight greater than 0")
-    return tuple(upstreams)
 
 
 def _header_rules(text: str | None) -> tuple[HeaderRule, ...]:

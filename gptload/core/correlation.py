@@ -18,6 +18,8 @@ from typing import Final
 from attrs import define, field, frozen
 
 WINDOW_S: Final = 10.0
+LONGEST_S: Final = 600.0
+"""How far a window reaches back where nothing has succeeded since: traffic may be thin."""
 
 # So many keys at least, and half of those that could have been asked, but no more than
 # that: in a large pool an outage must not cost hundreds of keys before it's seen.
@@ -43,6 +45,7 @@ class Finding:
     Attributes:
         way: where it was seen.
         keys: ids of all keys with that signature in the window, in no certain order.
+        since: epoch seconds of the first of these failures.
         reason: for people, e.g. `7 keys were answered alike: openai.invalid_api_key`.
         sure: keys that had been good before failed. Otherwise nobody has ever seen a
             good answer on this way: it may be the keys, too.
@@ -54,6 +57,7 @@ class Finding:
     signature: str
     reason: str
     sure: bool = True
+    since: float = 0.0
 
 
 @define(eq=False)
@@ -124,6 +128,8 @@ class _Window:
         insort(self.sightings, (at, key_id, alike), key=itemgetter(0))
         self.failures[key_id] = self.failures.get(key_id, 0) + 1
         begins_at = self.last_at - WINDOW_S
+        if self.ok_at < begins_at:
+            begins_at = max(self.ok_at, self.last_at - LONGEST_S)
         while self.sightings[0][0] <= begins_at or len(self.sightings) > _MOST_SIGHTINGS:
             self._drop_oldest()
         return alike
@@ -192,12 +198,12 @@ class Correlation:
         one = alike.account()
         if not one:
             reason = f"{count} keys were answered alike: {shown}"
-            return Finding(Cause.WAY, way, keys, signature, reason, way_was_well)
+            return Finding(Cause.WAY, way, keys, signature, reason, way_was_well, alike.seen_at[0])
         if alike.told is not None and alike.told[0] == one and at < alike.told[1] + WINDOW_S:
             return None
         alike.told = (one, at)
         reason = f"{count} keys of account {one} were answered alike: {shown}"
-        return Finding(Cause.ACCOUNT, way, keys, signature, reason)
+        return Finding(Cause.ACCOUNT, way, keys, signature, reason, since=alike.seen_at[0])
 
     def forget(self, way: str) -> None:
         """The way works again: what was seen there before says nothing about what comes."""
@@ -207,11 +213,11 @@ class Correlation:
         window = self._windows.pop(way, None)
         # One that is over is of no use. One that lies ahead is from a clock that was set
         # back since, and would stand in the way until that time comes again.
-        if window is None or not -WINDOW_S < at - window.last_at < WINDOW_S:
+        if window is None or not -WINDOW_S < at - window.last_at < LONGEST_S:
             window = _Window()
         self._windows[way] = window
         while (stalest := next(iter(self._windows))) != way:
-            if at - self._windows[stalest].last_at < WINDOW_S:
+            if at - self._windows[stalest].last_at < LONGEST_S:
                 break
             del self._windows[stalest]
         return window

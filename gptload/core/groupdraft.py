@@ -154,8 +154,8 @@ def check_members(items: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         raise ValidationFailed("Aggregate group must contain at least one sub-group")
     if any(group_id <= 0 for group_id, _ in items):
         raise ValidationFailed("Invalid sub-group ID")
-    for _, weight in items:
-        check_member_weight(weight)
+    for number, (_, weight) in enumerate(items):
+        check_member_weight(weight, f"sub_groups[{number}].weight")
     if len({group_id for group_id, _ in items}) < len(items):
         raise ValidationFailed(
             "One or more sub-groups not found", hint="A sub-group is named more than once."
@@ -163,15 +163,21 @@ def check_members(items: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     return list(items)
 
 
-def check_member_weight(weight: int) -> int:
+def check_member_weight(weight: int, where: str = "weight") -> int:
     """
+    Args:
+        where: the field's place in what was sent.
+
     Raises:
         ValidationFailed: it is out of range.
     """
+    hint = f"See {where}."
     if weight < 0:
-        raise ValidationFailed("Sub-group weight cannot be negative")
+        raise ValidationFailed("Sub-group weight cannot be negative", hint=hint)
     if weight > _HIGHEST_MEMBER_WEIGHT:
-        raise ValidationFailed(f"Sub-group weight cannot exceed {_HIGHEST_MEMBER_WEIGHT}")
+        raise ValidationFailed(
+            f"Sub-group weight cannot exceed {_HIGHEST_MEMBER_WEIGHT}", hint=hint
+        )
     return weight
 
 
@@ -232,29 +238,37 @@ def _upstreams(given: object) -> list[dict[str, Any]]:
         raise _bad_upstreams('expected a list of {"url": …, "weight": …}')
     if not given:
         raise _bad_upstreams("at least one upstream is required")
-    rows = [_upstream(item) for item in given]
+    rows = [_upstream(item, f"upstreams[{number}]") for number, item in enumerate(given)]
     if not any(row["weight"] for row in rows):
-        raise _bad_upstreams("at least one upstream must have a weight greater than 0")
+        raise _bad_upstreams(
+            "at least one upstream must have a weight greater than 0",
+            "See upstreams: every weight in it is 0.",
+        )
     return rows
 
 
-def _upstream(given: Values) -> dict[str, Any]:
+def _upstream(given: Values, where: str) -> dict[str, Any]:
     url, weight = given.get("url", ""), given.get("weight", 0)
     if not isinstance(url, str):
-        raise _bad_upstreams("upstream URL must be a string")
+        raise _bad_upstreams("upstream URL must be a string", f"See {where}.url.")
     if isinstance(weight, bool) or not isinstance(weight, int) or weight < 0:
-        raise _bad_upstreams("upstream weight must be a non-negative integer")
+        raise _bad_upstreams(
+            "upstream weight must be a non-negative integer", f"See {where}.weight."
+        )
     if weight > _HIGHEST_WEIGHT:
-        raise _bad_upstreams(f"upstream weight must be at most {_HIGHEST_WEIGHT}")
+        raise _bad_upstreams(
+            f"upstream weight must be at most {_HIGHEST_WEIGHT}", f"See {where}.weight."
+        )
     url = url.strip()
     try:
         return {"url": paths.parse_upstream(url, weight).url, "weight": weight}
     except ValueError as error:
-        raise _bad_upstreams(str(error)[:400]) from None
+        raise _bad_upstreams(str(error)[:400], f"See {where}.url.") from None
 
 
-def _bad_upstreams(reason: str) -> ValidationFailed:
-    return ValidationFailed(f"Invalid upstreams configuration: {reason}")
+def _bad_upstreams(reason: str, hint: str = "") -> ValidationFailed:
+    # The message is the reference's, to the letter; the hint names the place.
+    return ValidationFailed(f"Invalid upstreams configuration: {reason}", hint=hint)
 
 
 def _config(given: Values) -> dict[str, Any]:

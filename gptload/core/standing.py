@@ -16,7 +16,7 @@ from typing import Final
 
 from attrs import Factory, define, evolve, frozen
 
-from gptload.core.correlation import WINDOW_S, Cause, Correlation, Finding
+from gptload.core.correlation import LONGEST_S, Cause, Correlation, Finding
 from gptload.core.keyevents import Change, Happened, KeyEvent, KeyView, Seen, WaySuspected
 from gptload.core.keypool import PoolKey
 from gptload.core.keystate import NEXT, Event, State
@@ -362,7 +362,7 @@ class Standings:
             return
         while self._marks:
             place, oldest = next(iter(self._marks.items()))
-            if oldest.before[-1][0] > event.at - WINDOW_S:
+            if oldest.before[-1][0] > event.at - LONGEST_S:
                 break
             del self._marks[place]
         place = (event.way, event.signature, key_id)
@@ -371,7 +371,7 @@ class Standings:
             mark.after.pass_time(event.at)
         if mark is None or not mark.after.is_as(before):
             mark = _Mark(event.group_id, [], after)
-        recent = [held for held in mark.before if held[0] > event.at - WINDOW_S]
+        recent = [held for held in mark.before if held[0] > event.at - LONGEST_S]
         mark.before = [*recent, (event.at, before)]
         mark.after = after.copy()
         self._marks[place] = mark
@@ -382,7 +382,7 @@ class Standings:
         places = [place for place in self._marks if place[:2] == (finding.way, finding.signature)]
         for place in places:
             mark, key_id = self._marks.pop(place), place[2]
-            held = [before for at, before in mark.before if at > event.at - WINDOW_S]
+            held = [before for at, before in mark.before if at >= finding.since]
             if not held:
                 continue
             standing = self._standing(mark.group_id, key_id, event.at)

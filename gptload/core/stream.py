@@ -18,12 +18,9 @@ from gptload.core.sse import Event, EventReader
 # More than any handshake; whoever sends more without a word of content is let through.
 OPENING_LIMIT_BYTES: Final = 64 * 1024
 
-# Of a stream's end whole parts are kept, because the last event may be large (a whole
-# response) and then comes in large parts; and of what was before them some bytes,
-# because parts may be tiny. Typically 10 KB a stream; a rare one of large parts, 1 MB.
-_WHOLE_PARTS: Final = 8
-_PARTS_LIMIT: Final = 3 * _WHOLE_PARTS  # letting go now and then is cheaper than each time
-_BYTES_BEFORE: Final = 4096
+# Of a stream's end so much is kept, or up to twice as much: an end marker or an error, and
+# little memory in each of a thousand open streams. A larger last event isn't read.
+_KEPT_BYTES: Final = 768
 
 # Where an event, or a line's or an array's next object, can begin.
 _BEGINNING: Final = re.compile(rb"\n\r?\n|\r\r|\n(?=\{)")
@@ -101,24 +98,26 @@ class Opening:
 class Tail:
     """Keeps the end of a stream that passes by, and reads it when it's over."""
 
-    __slots__ = ("_is_cut", "_parts")
+    __slots__ = ("_is_cut", "_kept")
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
+        self._kept = b""
         self._is_cut = False
 
     def seen(self, data: bytes) -> None:
         """This part has passed."""
         # Hot: once a segment.
-        self._parts.append(data)
-        if len(self._parts) > _PARTS_LIMIT:
-            self._let_go()
+        kept = self._kept + data if len(data) < _KEPT_BYTES else data
+        if len(kept) > 2 * _KEPT_BYTES or kept is data:
+            self._is_cut = self._is_cut or len(kept) > _KEPT_BYTES or bool(self._kept)
+            kept = kept[-_KEPT_BYTES:]
+        self._kept = kept
 
     @property
     def at_event_boundary(self) -> bool:
         """Whether the next byte would begin an event, so that one of ours could stand here."""
         # The stream's start is such a place.
-        end = b"\n\n" + b"".join(part[-3:] for part in self._parts)
+        end = b"\n\n" + self._kept[-3:]
         return end[-3:].replace(b"\r\n", b"\n").replace(b"\r", b"\n").endswith(b"\n\n")
 
     def last_events(self, limit: int = 4) -> list[Event]:
@@ -126,7 +125,7 @@ class Tail:
 
         Fewer, or none, where an event is larger than what is kept.
         """
-        kept = b"".join(self._parts)
+        kept = self._kept
         if self._is_cut:
             found = _BEGINNING.search(kept)
             if found is None:
@@ -146,10 +145,3 @@ class Tail:
             return b""
         last = self.last_events(1)
         return b"\n\n" if last and is_whole(last[0]) else None
-
-    def _let_go(self) -> None:
-        old = self._parts[:-_WHOLE_PARTS]
-        self._is_cut = self._is_cut or sum(map(len, old)) > _BYTES_BEFORE
-        self._parts[:-_WHOLE_PARTS] = [
-            b"".join(part[-_BYTES_BEFORE:] for part in old)[-_BYTES_BEFORE:]
-        ]

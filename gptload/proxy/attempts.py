@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from gptload.core import paths
 from gptload.core.headers import OutgoingRequest, apply_rules, value_of
+from gptload.core.keystate import State
 from gptload.core.verdict import Answer
 from gptload.proxy.routing import Choice
 from gptload.wire.codec import LAST_CHUNK, ResponseHead, chunk
@@ -124,9 +125,16 @@ class Attempt:
     # The connection pool's side.
 
     def connected(self, connection: UpstreamConnection) -> None:
-        self.connection = connection
         exchange = self._exchange
         client = exchange.request
+        key = self.choice.key
+        if key.state is not State.ACTIVE or client.model in key.rests:
+            # While we connected, somebody else has learnt that it must rest.
+            connection.limits = self.choice.destination.limits
+            exchange.plane.connections.release(connection)
+            exchange.key_went(self)
+            return
+        self.connection = connection
         destination = self.choice.destination
         complete, body = True, self._body
         length: int | None = len(body)

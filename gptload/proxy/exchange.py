@@ -292,6 +292,11 @@ class Exchange:
                 )
             )
 
+    def key_went(self, attempt: Attempt) -> None:
+        """A key that was chosen may not serve any more, and has been asked nothing."""
+        self._made -= 1
+        self._choose_anew()
+
     def answer_erred(self, error: bytes, body: bytes) -> None:
         """An answer of status 200 whose whole body is an error; the client has seen nothing."""
         attempt, self._relay = self._attempt, None
@@ -503,9 +508,37 @@ class Exchange:
             wait_s = back_off_s(self._made, self.plane.chance())
         if wait_s and self.plane.ticks() + wait_s < self._end:
             self.deadline = self._end
-            self._delayed = self.plane.call_later(wait_s, partial(self._begin, choice))
+            self._delayed = self.plane.call_later(wait_s, self._choose_anew)
         else:
             self._begin(choice)
+
+    def _choose_anew(self) -> None:
+        """The next attempt, of those who may serve now."""
+        self._delayed = None
+        tried, owned = self._tried, self._owned
+        if tried is None:
+            self._attempt = None
+            self._start_first()
+            return
+        choice = self._next(tried) if owned is None else self._owners_choice(owned)
+        if choice is not None:
+            self._begin(choice)
+        elif self._last is not None:
+            self._answer_error(self._last, complete=True)
+        else:
+            self.refuse(self._no_key())
+
+    def _next(self, tried: Tried) -> Choice | None:
+        request = self.request
+        settings = request.entry.settings
+        return self.plane.routing.choose(
+            request.entry,
+            self.plane.seconds(),
+            request.model,
+            tried,
+            self._session(),
+            surest=self._made == settings.max_retries,
+        )
 
     def _take_verdict(
         self, attempt: Attempt, verdict: Verdict, answer: Answer, status: int
@@ -555,9 +588,7 @@ class Exchange:
             tried.avoid.add(key_id)
         if step is Next.RETRY_ELSEWHERE:
             tried.bad.add((choice.group.id, choice.destination.number))
-        return self.plane.routing.choose(
-            self.request.entry, self.plane.seconds(), self.request.model, tried, self._session()
-        )
+        return self._next(tried)
 
     def _blame(self, attempt: Attempt, verdict: Verdict) -> None:
         """Tell those who pay: the way, or the ledger; hold a key here until it has spoken."""

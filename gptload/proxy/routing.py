@@ -212,6 +212,8 @@ class Routing:
         model: str = "",
         tried: Tried | None = None,
         session: bytes | None = None,
+        *,
+        surest: bool = False,
     ) -> Choice | None:
         """Key, group and upstream of the next attempt; None when nobody can serve.
 
@@ -222,6 +224,8 @@ class Routing:
             tried: by this exchange so far; None for its first attempt.
             session: whom the request belongs to, for affinity; b"" when that isn't known,
                 None in a group without affinity.
+            surest: it is the last attempt: rather a key that has just served than the
+                one whose turn it is.
         """
         # Hot: once an attempt.
         for step in _FIRST if tried is None else _AGAIN:
@@ -230,8 +234,15 @@ class Routing:
             else:
                 choice = self._choose_member(entry, now, model, tried, session, step)
             if choice is not None:
-                return choice
+                return self._surest(choice, now, model, tried) if surest else choice
         return None
+
+    def _surest(self, choice: Choice, now: float, model: str, tried: Tried | None) -> Choice:
+        key_id = choice.destination.way.breaker.ok_key
+        if tried is None or key_id in tried.spent or key_id in tried.avoid:
+            return choice
+        key = self._pools[choice.group.id].take(key_id, now, model)
+        return choice if key is None else Choice(choice.group, choice.destination, key)
 
     def _choose_member(
         self,

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IDelayedCall
 from gptload.core.stream import Opened, Opening, Tail
 from gptload.wire.codec import ResponseHead
 from gptload.wire.server import ServerConnection
+from gptload.wire.sweep import SECONDS
 from gptload.wire.upstream import Trouble, UpstreamConnection, UpstreamFailure
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ class StreamRelay:
         self._downstream = downstream
         self._connection = connection
         self._sweep = exchange.plane.sweep
-        self._idle_s = settings.stream_idle_timeout or inf
+        # The sweep's time may be that old: nobody is to be cut off too early.
+        self._idle_s = (settings.stream_idle_timeout or inf) + SECONDS
         total_s = settings.stream_timeout or inf
         self._end = exchange.plane.ticks() + total_s
         self.tail = Tail()

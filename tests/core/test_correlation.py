@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gptload.core.correlation import WINDOW_S, Cause, Correlation, Finding
+from gptload.core.correlation import LONGEST_S, WINDOW_S, Cause, Correlation, Finding
 
 T = 1_800_000_000.0
 WAY = "https://api.example.com"
@@ -71,6 +71,7 @@ def test_three_keys_that_fail_alike_are_the_ways_trouble() -> None:
             (1, 2, 3),
             REJECTED,
             "3 keys were answered alike: K2 invalid_api_key",
+            since=T,
         ),
     ]
 
@@ -97,7 +98,7 @@ def test_whose_trouble_it_is_depends_on_the_accounts(
 def test_an_accounts_trouble_is_said_once_in_a_window() -> None:
     failures = [Failure(key, key / 2, "a") for key in range(1, 31)]
     findings = [finding for finding in found(failures) if finding]
-    assert [finding.keys for finding in findings] == [(1, 2, 3), tuple(range(4, 24))]
+    assert [finding.keys for finding in findings] == [(1, 2, 3), tuple(range(1, 24))]
     assert {finding.cause for finding in findings} == {Cause.ACCOUNT}
     assert findings[0].reason == "3 keys of account a were answered alike: K2 invalid_api_key"
 
@@ -187,7 +188,14 @@ def test_one_key_that_fails_again_and_again_is_its_own_trouble() -> None:
 
 
 def test_failures_that_lie_far_apart_have_nothing_in_common() -> None:
-    assert last([Failure(1, 0.0), Failure(2, 5.0), Failure(3, WINDOW_S)]) is None
+    assert last([Failure(1, 0.0), Failure(2, 5.0), Failure(3, LONGEST_S)]) is None
+
+
+def test_where_nothing_has_succeeded_since_failures_may_lie_minutes_apart() -> None:
+    """Traffic may be so thin that a window of seconds never holds three keys."""
+    thin = [Failure(1, 0.0), Failure(2, 60.0), Failure(3, 120.0)]
+    assert last(evolve(one, ok_after_s=-1) for one in thin) is not None
+    assert last([*thin[:2], evolve(thin[2], ok_after_s=30)]) is None
     assert last([Failure(1, 0.0), Failure(2, 5.0), Failure(3, WINDOW_S - 0.1)]) is not None
 
 
@@ -249,12 +257,13 @@ FAILURES = st.lists(FAILURE, max_size=40).map(
 
 
 def in_window(failures: list[Failure], now: Failure) -> list[Failure]:
-    """What was told up to `now`, on its way."""
-    return [
-        one
-        for one in failures
-        if one.way == now.way and now.after_s - WINDOW_S < one.after_s <= now.after_s
-    ]
+    """What was told up to `now`, on its way: of the last seconds, or since the last success."""
+    on_way = [one for one in failures if one.way == now.way]
+    ok_s = max((one.ok_after_s for one in on_way if one.ok_after_s is not None), default=-1e9)
+    begins_s = now.after_s - WINDOW_S
+    if ok_s < begins_s:
+        begins_s = max(ok_s, now.after_s - LONGEST_S)
+    return [one for one in on_way if begins_s < one.after_s <= now.after_s]
 
 
 def account_of(keys: set[int], failures: Iterable[Failure]) -> str:
@@ -332,7 +341,7 @@ def test_memory_is_bounded(bursts: list[tuple[int, int, float]]) -> None:
         recent = 0
         back_s = 0.0
         for size, _, pause in reversed(bursts[: number + 1]):
-            if back_s >= WINDOW_S:
+            if back_s >= LONGEST_S:
                 break
             recent += size
             back_s += pause

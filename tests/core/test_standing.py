@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptload.core.correlation import WINDOW_S, Correlation
+from gptload.core.correlation import LONGEST_S, Correlation
 from gptload.core.keyevents import Change, Happened, KeyEvent, KeyView, Seen, WaySuspected
 from gptload.core.keypool import PoolKey
 from gptload.core.keystate import State
@@ -298,7 +298,7 @@ def test_what_a_person_or_another_cause_changed_since_stays(watched: Story) -> N
 
 def test_only_what_happened_in_the_window_is_undone(watched: Story) -> None:
     alike(watched, 1, threshold=0)
-    watched.now += WINDOW_S - 1
+    watched.now += LONGEST_S - 1
     alike(watched, 1, threshold=0)
     alike(watched, 2, threshold=0)
     watched.now += 2

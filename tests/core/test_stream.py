@@ -244,13 +244,16 @@ def test_the_last_events_are_kept_in_parts_of_any_size() -> None:
         assert not has_ended(tail_of(*parts, WORD[:-9]).last_events())
 
 
-def test_a_large_last_event_is_read_from_its_beginning() -> None:
-    last = b'event: response.completed\ndata: {"type":"response.completed","x":"%b"}\n\n'
-    stream = last % (b"y" * 100_000)
-    parts = [stream[start : start + 16_384] for start in range(0, len(stream), 16_384)]
-    assert [event.name for event in tail_of(*[WORD] * 40, *parts).last_events(1)] == [
-        b"response.completed"
-    ]
+def test_of_a_last_event_that_is_larger_than_what_is_kept_nothing_is_read() -> None:
+    """Then nobody says that the stream was cut: an open stream must stay small."""
+    tail = Tail()
+    large = b"event: response.completed\ndata: " + b'{"text":"%b"}' % (b"x" * 300_000)
+    for start in range(0, len(large), 65_536):
+        tail.seen(large[start : start + 65_536])
+    tail.seen(b"\n\n")
+    assert tail.last_events() == [] and tail.at_event_boundary
+    tail.seen(b"data: [DONE]\n\n")
+    assert [event.data for event in tail.last_events()] == [b"[DONE]"]
 
 
 def test_of_an_event_larger_than_what_is_kept_nothing_is_said() -> None:

@@ -218,6 +218,72 @@ def test_a_block_page_blames_no_key_and_heals_by_itself() -> None:
     assert scene.events == [] and {scene.state(100 + n) for n in range(5)} == {State.ACTIVE}
 
 
+def test_a_block_in_thin_traffic_costs_no_healthy_key() -> None:
+    """A request every two seconds: what fails alike is minutes apart."""
+    forbidden = answer(403, {"error": {"type": "forbidden", "message": "Request not allowed"}})
+    scene = Scene(group("http://a.example", "http://b.example"), keys=20)
+    serve(scene, 40)
+    for _ in range(150):
+        client = ask(scene)
+        while open_ones := busy(scene):
+            upstream = scene.upstreams[open_ones[0]]
+            upstream.answers(forbidden if upstream.route.origin.host == "b.example" else OK)
+        assert status_of(client.heard()) == 200
+        scene.advance(2)
+    assert {scene.state(100 + n) for n in range(20)} == {State.ACTIVE}
+    assert any(change.event.value == "undone" for change in scene.changes)
+
+
+def test_the_last_attempt_asks_a_key_that_has_just_served() -> None:
+    scene = Scene(group(settings={"max_retries": 2}), keys=10)
+    serve(scene, 1)  # key 100
+    client = ask(scene)
+    for _ in range(2):
+        scene.upstreams[busy(scene)[0]].answers(LIMITED)
+    answer_all(scene, OK)
+    assert [record.key_id for record in scene.records[1:]] == [101, 102, 100]
+    assert status_of(client.heard()) == 200
+
+
+# Keys that are put to rest while somebody is about to use them.
+
+
+def of_one(upstream_answer: bytes) -> bytes:
+    return upstream_answer.replace(b"\r\n\r\n", b"\r\nopenai-organization: org-one\r\n\r\n", 1)
+
+
+def test_a_stale_connection_is_not_repeated_with_a_key_that_rests_by_now() -> None:
+    scene = Scene(group(settings={"max_wait_for_key": 30}), keys=2)
+    for _ in range(2):
+        ask(scene)
+        answer_all(scene, of_one(OK))
+    first = ask(scene)  # key 100 on the kept connection
+    second = ask(scene)  # key 101 on a new one
+    scene.upstreams[1].answers(of_one(LIMITED))  # their account is limited for 7 s
+    assert status_of(second.heard()) == 429
+    scene.upstreams[0].closes()
+    assert busy(scene) == [] and first.heard() == b""
+    scene.clock.advance(8)
+    assert answer_all(scene, OK) == 1
+    assert status_of(first.heard()) == 200
+
+
+def test_a_key_that_rests_when_its_connection_is_there_is_not_used() -> None:
+    scene = Scene(group(), keys=2)
+    for _ in range(2):
+        ask(scene)
+        answer_all(scene, of_one(OK))
+    scene.pool.hold = True
+    first = ask(scene)
+    scene.pool.hold = False
+    ask(scene)
+    scene.upstreams[-1].answers(of_one(LIMITED))
+    scene.pool.waiting.pop()()
+    assert busy(scene) == []
+    assert status_of(first.heard()) == 429
+    assert scene.plane.under_way == 0
+
+
 # Back-off.
 
 

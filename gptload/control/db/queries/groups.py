@@ -279,15 +279,16 @@ def add_members(
     aggregate = _aggregate(connection, group_id)
     present = {member.group["id"]: member.group for member in members(connection, group_id)}
     endpoints = {_endpoint(group, default_paths) for group in present.values()}
-    for sub_group_id, weight in weights:
+    for number, (sub_group_id, weight) in enumerate(weights):
+        hint = f"See sub_groups[{number}].group_id."
         try:
             group = one(connection, sub_group_id)
         except NotFound:
-            raise ValidationFailed("One or more sub-groups not found") from None
+            raise ValidationFailed("One or more sub-groups not found", hint=hint) from None
         if group["group_type"] == "aggregate":
-            raise ValidationFailed("Sub-groups cannot be aggregate groups")
+            raise ValidationFailed("Sub-groups cannot be aggregate groups", hint=hint)
         if group["channel_type"] != aggregate["channel_type"]:
-            raise ValidationFailed("All sub-groups must use the same channel type")
+            raise ValidationFailed("All sub-groups must use the same channel type", hint=hint)
         endpoints.add(_endpoint(group, default_paths))
         if len(endpoints) > 1:
             raise ValidationFailed(
