@@ -114,6 +114,11 @@ class Tail:
         self._kept = kept
 
     @property
+    def is_empty(self) -> bool:
+        """Nothing has passed at all."""
+        return not self._kept
+
+    @property
     def at_event_boundary(self) -> bool:
         """Whether the next byte would begin an event, so that one of ours could stand here."""
         # The stream's start is such a place.

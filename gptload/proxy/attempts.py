@@ -132,7 +132,7 @@ class Attempt:
             # While we connected, somebody else has learnt that it must rest.
             connection.limits = self.choice.destination.limits
             exchange.plane.connections.release(connection)
-            exchange.key_went(self)
+            exchange.key_went()
             return
         self.connection = connection
         destination = self.choice.destination

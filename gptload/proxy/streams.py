@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IDelayedCall
 
+from gptload.core.dialects import Sign
+from gptload.core.headers import first
 from gptload.core.stream import Opened, Opening, Tail
+from gptload.core.verdict import Answer
 from gptload.wire.codec import ResponseHead
-from gptload.wire.server import ServerConnection
-from gptload.wire.sweep import SECONDS
 from gptload.wire.upstream import Trouble, UpstreamConnection, UpstreamFailure
 
 if TYPE_CHECKING:
@@ -23,10 +24,15 @@ if TYPE_CHECKING:
     from gptload.proxy.exchange import Exchange
 
 
+def is_event_stream(head: ResponseHead) -> bool:
+    """Whether the answer says that it consists of events."""
+    return head.content_type[:17].lower() == b"text/event-stream"
+
+
 class StreamStart:
     """The sink of a stream's answer until what comes may be released."""
 
-    __slots__ = ("_attempt", "_exchange", "_head", "_hold_s", "_opening", "_timer", "_waits_long")
+    __slots__ = ("_attempt", "_exchange", "_head", "_hold_s", "_opening", "_timer")
 
     def __init__(self, exchange: Exchange, attempt: Attempt, head: ResponseHead) -> None:
         settings = attempt.choice.group.settings
@@ -35,11 +41,10 @@ class StreamStart:
         self._head = head
         self._opening = Opening(exchange.provider.stream_sign)
         self._hold_s = settings.stream_hold_milliseconds / 1000
+        self._timer: IDelayedCall | None = None
         # With a limit for the first event, an upstream that says nothing at all is
         # replaced at that limit; what it says is held no longer than anybody's.
-        self._waits_long = settings.first_token_timeout > 0
-        self._timer: IDelayedCall | None = None
-        if not self._waits_long:
+        if not settings.first_token_timeout:
             self._set_timer()
 
     def head_received(self, head: ResponseHead) -> None:
@@ -55,29 +60,28 @@ class StreamStart:
         elif opened is Opened.CONTENT:
             self._release()
         else:
-            self._stop_timer()
-            self._exchange.stream_erred(
+            self.stop()
+            self._exchange.answer_erred(
                 self._attempt, self._head, self._opening.error, self._opening.held, whole=False
             )
 
     def body_ended(self, last: bytes) -> None:
-        self._stop_timer()
-        opening, attempt = self._opening, self._attempt
+        self.stop()
+        opening, attempt, exchange = self._opening, self._attempt, self._exchange
         attempt.connection = None
         opened = opening.feed(last) if last else Opened.WAIT
         if opened is Opened.WAIT:
             opened = opening.end()
         if opened is Opened.CONTENT:
-            self._exchange.stream_was_short(attempt, self._head, opening.held)
+            exchange.begin_response(attempt, self._head)
+            StreamRelay(exchange, attempt, None).body_ended(opening.held)
         elif opened is Opened.ERROR:
-            self._exchange.stream_erred(
-                attempt, self._head, opening.error, opening.held, whole=True
-            )
+            exchange.answer_erred(attempt, self._head, opening.error, opening.held, whole=True)
         else:
-            self._exchange.attempt_failed(attempt, UpstreamFailure(Trouble.EMPTY))
+            exchange.attempt_failed(attempt, UpstreamFailure(Trouble.EMPTY))
 
     def failed(self, failure: UpstreamFailure) -> None:
-        self._stop_timer()
+        self.stop()
         self._exchange.attempt_failed(self._attempt, failure)
 
     def sending_paused(self) -> None:
@@ -88,43 +92,52 @@ class StreamStart:
 
     def stop(self) -> None:
         """Nobody waits for it any more."""
-        self._stop_timer()
-
-    def _set_timer(self) -> None:
-        self._timer = self._exchange.plane.call_later(self._hold_s, self._held_long_enough)
-
-    def _stop_timer(self) -> None:
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
+
+    def _set_timer(self) -> None:
+        self._timer = self._exchange.plane.call_later(self._hold_s, self._held_long_enough)
 
     def _held_long_enough(self) -> None:
         self._timer = None
         self._release()
 
     def _release(self) -> None:
-        self._stop_timer()
+        self.stop()
         self._exchange.stream_opened(self._attempt, self._head, self._opening.held)
 
 
 class StreamRelay:
-    """Passes a released stream on: one write an event, and a look at its end."""
+    """Passes a released stream on: one write an event, and a look at its end.
 
-    __slots__ = ("_connection", "_downstream", "_end", "_exchange", "_idle_s", "_sweep", "tail")
+    Args:
+        connection: None when the whole stream has come already.
+    """
+
+    __slots__ = (
+        "_attempt",
+        "_connection",
+        "_downstream",
+        "_end",
+        "_exchange",
+        "_idle_s",
+        "_sweep",
+        "_tail",
+    )
 
     def __init__(
-        self, exchange: Exchange, downstream: ServerConnection, connection: UpstreamConnection
+        self, exchange: Exchange, attempt: Attempt, connection: UpstreamConnection | None
     ) -> None:
-        settings = exchange.request.entry.settings
+        settings = attempt.choice.group.settings
         self._exchange = exchange
-        self._downstream = downstream
+        self._attempt = attempt
         self._connection = connection
+        self._downstream = exchange.downstream
         self._sweep = exchange.plane.sweep
-        # The sweep's time may be that old: nobody is to be cut off too early.
-        self._idle_s = (settings.stream_idle_timeout or inf) + SECONDS
-        total_s = settings.stream_timeout or inf
-        self._end = exchange.plane.ticks() + total_s
-        self.tail = Tail()
+        self._idle_s = settings.stream_idle_timeout or inf
+        self._end = exchange.plane.ticks() + (settings.stream_timeout or inf)
+        self._tail = Tail()
         self._alive()
 
     def head_received(self, head: ResponseHead) -> None:
@@ -132,18 +145,56 @@ class StreamRelay:
 
     def body_received(self, data: bytes) -> None:
         # Hot: once an event.
-        self.tail.seen(data)
+        self._tail.seen(data)
         deadline = self._sweep.now + self._idle_s
         self._exchange.deadline = deadline if deadline < self._end else self._end
         self._downstream.write_body(data)
 
     def body_ended(self, last: bytes) -> None:
+        """The stream is complete, as far as the connection knows."""
+        exchange, attempt, tail = self._exchange, self._attempt, self._tail
+        attempt.connection = None
         if last:
-            self.tail.seen(last)
-        self._exchange.stream_ended(self.tail, last)
+            tail.seen(last)
+        if attempt.recorded:
+            pass  # an error that nobody could mend; it is passed on
+        elif tail.is_empty:
+            self.failed(UpstreamFailure(Trouble.EMPTY))
+            return
+        else:
+            provider = exchange.provider
+            events = tail.last_events()
+            errors = [event for event in events if provider.stream_sign(event) is Sign.ERROR]
+            if errors:
+                answer = Answer(200, attempt.answer().fields, errors[0].data)
+                exchange.answer_failed(attempt, answer)
+            elif provider.stream_ended(events) or not self._downstream.can_grow:
+                if events:
+                    exchange.note_made(events[-1].data)
+                exchange.succeeded(attempt)
+            else:
+                if last:
+                    self._downstream.write_body(last)
+                self.failed(UpstreamFailure(Trouble.BROKEN, "the stream has no end"))
+                return
+        self._downstream.end_response(last)
+        exchange.finish()
 
     def failed(self, failure: UpstreamFailure) -> None:
-        self._exchange.stream_broke(self.tail, failure)
+        """It will never be complete: say so in its API's own form."""
+        exchange, attempt = self._exchange, self._attempt
+        attempt.connection = None
+        if self._downstream.withdraw_response():
+            exchange.attempt_failed(attempt, failure)
+            return
+        exchange.answer_broke(attempt, failure)
+        end = self._last_event()
+        if end:
+            self._downstream.write_body(end)
+            self._downstream.end_response()
+        else:
+            self._downstream.abort_response()
+        exchange.finish()
 
     def sending_paused(self) -> None:
         self._downstream.pause_reading()
@@ -153,13 +204,32 @@ class StreamRelay:
 
     def writing_paused(self) -> None:
         """The client is slow: read no more for it. Its own time-out watches over it now."""
-        self._connection.pause()
-        self._exchange.deadline = self._end
+        if self._connection is not None:
+            self._connection.pause()
+            self._exchange.deadline = self._end
 
     def writing_resumed(self) -> None:
         """The client has caught up."""
-        self._connection.resume()
-        self._alive()
+        if self._connection is not None:
+            self._connection.resume()
+            self._alive()
 
     def _alive(self) -> None:
         self._exchange.deadline = min(self._sweep.now + self._idle_s, self._end)
+
+    def _last_event(self) -> bytes:
+        """An error event for the end of a broken stream; b"" where none can be read there."""
+        head = self._attempt.head
+        if (
+            head is None
+            or not self._downstream.can_grow
+            or not is_event_stream(head)
+            or first(head.fields, b"content-encoding") not in (None, b"identity")
+        ):
+            return b""
+        boundary = self._tail.to_boundary()
+        if boundary is None:
+            return b""
+        return boundary + self._exchange.provider.stream_error(
+            502, "upstream_broken", "The upstream broke off in the middle of its stream"
+        )

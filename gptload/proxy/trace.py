@@ -7,12 +7,16 @@ from typing import Final
 from gptload.core.errors import GptloadError
 from gptload.core.outcome import Outcome, Verdict
 from gptload.core.record import AttemptRecord
+from gptload.proxy.attempts import Attempt
+from gptload.proxy.plane import Plane
+from gptload.proxy.request import ClientRequest
 from gptload.wire.codec import RequestHead
 
 # By the outcome's number: a look-up by the member itself costs a call of its `__hash__`.
 NAMES: Final = tuple(outcome.name.lower() for outcome in Outcome)
 SHOWN_CHARACTERS: Final = 500
 _AGENT_CHARACTERS: Final = 512
+_BODY_CHARACTERS: Final = 65_000
 
 
 def shown_path(group: str, path: bytes, query: bytes) -> str:
@@ -24,6 +28,67 @@ def shown_path(group: str, path: bytes, query: bytes) -> str:
 def agent_of(head: RequestHead) -> str:
     """The client's `User-Agent` as records show it."""
     return head.user_agent.decode("utf-8", "replace")[:_AGENT_CHARACTERS]
+
+
+def of_attempt(
+    plane: Plane,
+    request: ClientRequest,
+    exchange_id: str,
+    exchange_began: float,
+    peer: str,
+    attempt: Attempt | None,
+    verdict: Verdict,
+    status: int,
+    error: str,
+    *,
+    final: bool,
+) -> AttemptRecord:
+    """The record of an attempt, or of an exchange that ended without one.
+
+    Args:
+        exchange_began: monotonic seconds.
+    """
+    # Hot: once an attempt, so one tuple and no more.
+    head = request.head
+    entry = group = request.entry
+    now = plane.ticks()
+    began, first_byte, key_id, upstream, account = exchange_began, None, 0, "", ""
+    if attempt is not None:
+        choice = attempt.choice
+        group, key_id, account = choice.group, choice.key.id, choice.key.account
+        began, first_byte = attempt.began, attempt.first_byte
+        upstream = (choice.destination.shown + request.path.decode("latin-1"))[:SHOWN_CHARACTERS]
+    return AttemptRecord(
+        plane.new_id(),
+        exchange_id,
+        plane.seconds() - (now - began),
+        group.id,
+        group.name,
+        entry.id if group is not entry else 0,
+        entry.name if group is not entry else "",
+        key_id,
+        request.model[:255],
+        status,
+        NAMES[verdict.outcome],
+        verdict.reason,
+        int((now - began) * 1000),
+        None if first_byte is None else int((first_byte - began) * 1000),
+        int((now - exchange_began) * 1000),
+        peer,
+        head.method.decode("latin-1"),
+        shown_path(entry.name, request.path, request.query),
+        upstream,
+        request.stream,
+        final,
+        error,
+        agent_of(head),
+        request.body_text(_BODY_CHARACTERS) if entry.settings.enable_request_body_logging else "",
+        "" if verdict.outcome is Outcome.OK else verdict.scope.value,
+        verdict.rest_until,
+        verdict.account or account,
+        verdict.signature,
+        verdict.named,
+    )
 
 
 def refused(

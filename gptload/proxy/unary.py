@@ -73,7 +73,7 @@ class CheckedRelay(Relay):
         if not self.moved_bytes:
             error = inner_error(last)
             if error is not None:
-                self._exchange.answer_erred(error, last)
+                self._exchange.body_erred(error, last)
                 return
         super().body_ended(last)
 

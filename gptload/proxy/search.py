@@ -1,0 +1,156 @@
+"""Who serves a request next: what one exchange has tried, and whom it still may ask."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final
+
+from gptload.core import affinity
+from gptload.core.errors import NoActiveKey, NoKeyAwake
+from gptload.core.keystate import State
+from gptload.core.outcome import Outcome
+from gptload.core.retry import Next, decide
+from gptload.proxy.owned import Owned, owner_of
+from gptload.proxy.plane import Plane
+from gptload.proxy.request import ClientRequest
+from gptload.proxy.routing import Choice, Tried
+
+# Attempts with a key that failed in this exchange already, through no fault of its
+# own, when no other is left.
+_AGAIN_LIMIT: Final = 3
+_OF_KEYS: Final = (Outcome.KEY_REJECTED, Outcome.RATE_LIMITED, Outcome.KEY_EXHAUSTED)
+
+
+class Search:
+    """The choices of one exchange, from its first attempt to its last.
+
+    Attributes:
+        made: attempts so far.
+    """
+
+    __slots__ = ("_again", "_owned", "_plane", "_request", "_tried", "made")
+
+    def __init__(self, plane: Plane, request: ClientRequest) -> None:
+        self._plane = plane
+        self._request = request
+        self._owned: Owned | None = None  # by whom alone it can be served
+        self._tried: Tried | None = None  # None before the first failure
+        self._again = 0
+        self.made = 0
+
+    def begin(self) -> None:
+        """The request is there as far as it will be looked at: see whom it names."""
+        plane, request = self._plane, self._request
+        resources = plane.resources[request.entry.channel]
+        self._owned = owner_of(resources, plane.routing, request, plane.seconds())
+
+    def first(self) -> Choice | None:
+        """Who makes the first attempt; None while nobody may."""
+        if self._owned is not None:
+            choice = self._owners(self._owned)
+            if choice is not None or self.wakes_at() is not None:
+                return choice
+            self._owned = None  # that key is gone; somebody else may know better
+        plane, request = self._plane, self._request
+        return plane.routing.choose(
+            request.entry, plane.seconds(), request.model, None, self._session()
+        )
+
+    def after(self, last: Choice, outcome: Outcome, status: int | None) -> Choice | None:
+        """Who goes next; None when this ending is the client's to see.
+
+        Args:
+            status: of the upstream's answer; None where none came.
+        """
+        settings = last.group.settings
+        step = decide(outcome, status, self.made, settings, repeatable=self._request.can_repeat)
+        if step is Next.RETURN:
+            return None
+        if self._owned is not None:
+            # Nobody else has what is asked for; only another try there may help.
+            return self._owners(self._owned) if step is Next.RETRY_ELSEWHERE else None
+        tried = self._tried
+        if tried is None:
+            tried = self._tried = Tried()
+        key_id = last.key.id
+        if outcome in _OF_KEYS:
+            tried.spent.add(key_id)
+        elif key_id in tried.avoid:
+            self._again += 1
+            if self._again >= _AGAIN_LIMIT:
+                return None
+        else:
+            tried.avoid.add(key_id)
+        if step is Next.RETRY_ELSEWHERE:
+            tried.bad.add((last.group.id, last.destination.number))
+        return self._next(tried)
+
+    def anew(self) -> Choice | None:
+        """The same question once more: time has passed since it was answered."""
+        if self._tried is None:
+            return self.first()
+        return self._next(self._tried) if self._owned is None else self._owners(self._owned)
+
+    def wakes_at(self) -> float | None:
+        """Epoch seconds at which the first key that could serve comes back, if any does."""
+        routing, request, owned = self._plane.routing, self._request, self._owned
+        if owned is None:
+            return routing.wakes_at(request.entry, request.model)
+        key = routing.key(owned.group_id, owned.key_id)
+        if key is None or key.state in (State.INVALID, State.DISABLED):
+            return None
+        return max(key.until or 0.0, key.rests.get(request.model, 0.0)) or None
+
+    def nobody(self) -> NoActiveKey:
+        """Why there is nobody to ask, and when there will be."""
+        entry, owned = self._request.entry, self._owned
+        wakes_at = self.wakes_at()
+        if wakes_at is None:
+            return NoActiveKey(
+                "No active API keys available for this group",
+                hint="Its keys are invalid: test or restore them, or add new ones."
+                if self._plane.routing.has_keys(entry)
+                else f"Group '{entry.name}' has no keys yet: POST /api/keys/add-multiple adds "
+                "some.",
+            )
+        wait_s = max(1.0, wakes_at - self._plane.seconds())
+        if owned is None:
+            message, who = f"All keys of group '{entry.name}' are resting", "first one"
+        else:
+            message, who = "The key that made what the request names is resting", "key"
+        when = datetime.fromtimestamp(wakes_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return NoKeyAwake(
+            message,
+            hint=f"The {who} comes back at {when}, in {wait_s:.0f} s.",
+            retry_after_s=wait_s,
+        )
+
+    def _next(self, tried: Tried) -> Choice | None:
+        plane, request = self._plane, self._request
+        return plane.routing.choose(
+            request.entry,
+            plane.seconds(),
+            request.model,
+            tried,
+            self._session(),
+            surest=self.made == request.entry.settings.max_retries,
+        )
+
+    def _owners(self, owned: Owned) -> Choice | None:
+        plane = self._plane
+        return plane.routing.choose_key(
+            owned.group_id, owned.key_id, owned.upstream, plane.seconds(), self._request.model
+        )
+
+    def _session(self) -> bytes | None:
+        """Whom the request belongs to; b"" where it doesn't say, None where nobody asks."""
+        request = self._request
+        text = request.entry.settings.session_affinity
+        rule = _affinity_rule(text) if text else None
+        if rule is None:
+            return None
+        return affinity.session_of(rule, request.head.fields, request.body) or b""
+
+
+_affinity_rule: Final = lru_cache(256)(affinity.parse)
