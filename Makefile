@@ -82,8 +82,9 @@ format: $(VENV)/.check-ok ## put the code into its form
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --quiet --fix .
 
-docs: $(VENV)/.install-ok ## write docs/settings.md anew
+docs: $(VENV)/.install-ok ## write docs/settings.md and docs/faults.md anew
 	@$(BIN)/python docs/generate.py
+	@$(BIN)/python -m tests.proxy.faultpage
 
 bench-tools: ## nginx, Caddy and wrk, for the benchmarks
 	@missing=; for tool in nginx caddy wrk; do \

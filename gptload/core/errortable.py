@@ -26,12 +26,18 @@ NOT_THE_API: Final = (Kind.HTML, Kind.EMPTY)
 """Bodies of something between us and the API. They say nothing about a key."""
 
 # What only people's words tell. In lower case.
-_TOO_LONG = ("prompt is too long", "maximum context length", "reduce the length of the messages")
+_TOO_LONG = (
+    "prompt is too long",
+    "maximum context length",
+    "reduce the length of the messages",
+    "exceeds the maximum number of tokens",
+)
 _REFUSED = (
     "content violates",
     "usage guidelines",
     "your input was flagged",
     "moderation and your input",
+    "content filtering policy",
 )
 _RESOURCES = (
     "file", "batch", "response", "conversation", "thread", "assistant", "container",

@@ -176,7 +176,7 @@ class Attempt:
         self.first_byte = self._exchange.plane.ticks()
         self.head = head
         self.status = head.status
-        if head.status < 400:
+        if head.status < 400 and not self._exchange.request.is_page(head):
             self._exchange.attempt_answered(self, head)
 
     def body_received(self, data: bytes) -> None:

@@ -14,7 +14,13 @@ from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall
 
-from gptload.core.errors import GptloadError, UpstreamTimeout, UpstreamUnreachable
+from gptload.core.errors import (
+    GptloadError,
+    NoActiveKey,
+    NoKeyAwake,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from gptload.core.outcome import Outcome, Scope, Verdict
 from gptload.core.retry import back_off_s
 from gptload.core.sticky import Maker
@@ -212,10 +218,10 @@ class Exchange:
         except GptloadError as error:  # a rule of this group forbids the request
             self.refuse(error)
 
-    def _follow(self, attempt: Attempt, outcome: Outcome, status: int | None) -> Choice | None:
+    def _follow(self, attempt: Attempt, verdict: Verdict, status: int | None) -> Choice | None:
         if self.plane.ticks() >= self._end:
             return None
-        return self._search.after(attempt.choice, outcome, status)
+        return self._search.after(attempt.choice, verdict, status)
 
     def _go_on(self, choice: Choice, after: Attempt, verdict: Verdict) -> None:
         """The next attempt: at once, unless only time can help."""
@@ -287,7 +293,8 @@ class Exchange:
         answer, choice = attempt.answer(), attempt.choice
         host = choice.destination.upstream.origin.host
         now = self.plane.seconds()
-        verdict = judge(self.provider, answer, now, host, choice.group.error_rules)
+        judged = judge if answer.status >= 400 else judge_inner
+        verdict = judged(self.provider, answer, now, host, choice.group.error_rules)
         if self._is_retried(attempt, verdict, answer, answer.status, complete=complete):
             return
         self._answer_error(attempt, complete=complete)
@@ -301,7 +308,7 @@ class Exchange:
         self._drop_start()
         verdict = _fault(failure)
         charge(self.plane, attempt, verdict, self.request.model, self._id)
-        following = self._follow(attempt, Outcome.UPSTREAM_FAULT, None)
+        following = self._follow(attempt, verdict, None)
         timed_out = failure.trouble is Trouble.TIMEOUT
         status = 504 if timed_out else 502
         self._record(attempt, verdict, status, str(failure), final=following is None)
@@ -331,7 +338,7 @@ class Exchange:
         verdict = attempt.choice.destination.way.judged(verdict)
         self._last = attempt
         charge(self.plane, attempt, verdict, self.request.model, self._id)
-        following = self._follow(attempt, verdict.outcome, status)
+        following = self._follow(attempt, verdict, status)
         error = redact(message_of(answer), (attempt.choice.key.secret,))
         self._record(attempt, verdict, status, error, final=following is None)
         if following is None:
@@ -507,7 +514,7 @@ class Exchange:
 
     def refuse(self, error: GptloadError) -> None:
         """Answer with an error of ours instead of an attempt's, and leave a trace."""
-        verdict = Verdict(Outcome.REQUEST_FAULT, reason=error.code.lower())
+        verdict = Verdict(_of_refusal(error), reason=error.code.lower())
         self._record(None, verdict, error.status, error.message, final=True)
         self._reply(error)
 
@@ -553,6 +560,14 @@ class Exchange:
                 final=final,
             )
         )
+
+
+def _of_refusal(error: GptloadError) -> Outcome:
+    if isinstance(error, NoKeyAwake):
+        return Outcome.RATE_LIMITED
+    if isinstance(error, NoActiveKey):
+        return Outcome.KEY_EXHAUSTED
+    return Outcome.UPSTREAM_FAULT if error.status == 504 else Outcome.REQUEST_FAULT
 
 
 def _fault(failure: UpstreamFailure) -> Verdict:

@@ -16,7 +16,7 @@ from gptload.core.peek import Peeked, Peeker, multipart_model, peek
 from gptload.core.snapshot import Group
 from gptload.core.uploads import Ticket
 from gptload.provider import IProvider
-from gptload.wire.codec import RequestHead
+from gptload.wire.codec import RequestHead, ResponseHead
 
 # A later page of a model list, by the providers' own parameters (Gemini, Anthropic).
 # Names that are added there would come once a page; a whitelist holds on every page.
@@ -171,6 +171,14 @@ class ClientRequest:
         if known is None:
             known = self._rewritten[group.id] = self._rewrite(group)
         return known
+
+    def is_page(self, head: ResponseHead) -> bool:
+        """Whether a good answer can't be what an API says: a page for a question."""
+        return (
+            head.content_type[:9].lower() == b"text/html"
+            and head.status == 200
+            and self.head.method == b"POST"
+        )
 
     @property
     def body(self) -> bytes:

@@ -73,11 +73,13 @@ class Tried:
         spent: ids of keys that it must not use again.
         avoid: ids of keys that failed without their fault: only when none is left.
         bad: (group id, upstream number) of upstreams that failed in it.
+        accounts: the provider's ids of accounts that failed in it.
     """
 
     spent: set[int] = field(factory=set)
     avoid: set[int] = field(factory=set)
     bad: set[tuple[int, int]] = field(factory=set)
+    accounts: set[str] = field(factory=set)
 
 
 class _Pass(IntEnum):

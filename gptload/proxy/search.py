@@ -9,7 +9,7 @@ from typing import Final
 from gptload.core import affinity
 from gptload.core.errors import NoActiveKey, NoKeyAwake
 from gptload.core.keystate import State
-from gptload.core.outcome import Outcome
+from gptload.core.outcome import Outcome, Scope, Verdict
 from gptload.core.retry import Next, decide
 from gptload.proxy.owned import Owned, owner_of
 from gptload.proxy.plane import Plane
@@ -19,6 +19,9 @@ from gptload.proxy.routing import Choice, Tried
 # Attempts with a key that failed in this exchange already, through no fault of its
 # own, when no other is left.
 _AGAIN_LIMIT: Final = 3
+# Keys that are passed over because their account has failed already.
+_OTHER_ACCOUNTS: Final = 20
+_OF_ACCOUNTS: Final = (Scope.ACCOUNT, Scope.ACCOUNT_MODEL)
 _OF_KEYS: Final = (Outcome.KEY_REJECTED, Outcome.RATE_LIMITED, Outcome.KEY_EXHAUSTED)
 
 
@@ -57,13 +60,13 @@ class Search:
             request.entry, plane.seconds(), request.model, None, self._session()
         )
 
-    def after(self, last: Choice, outcome: Outcome, status: int | None) -> Choice | None:
+    def after(self, last: Choice, verdict: Verdict, status: int | None) -> Choice | None:
         """Who goes next; None when this ending is the client's to see.
 
         Args:
             status: of the upstream's answer; None where none came.
         """
-        settings = last.group.settings
+        settings, outcome = last.group.settings, verdict.outcome
         step = decide(outcome, status, self.made, settings, repeatable=self._request.can_repeat)
         if step is Next.RETURN:
             return None
@@ -76,6 +79,9 @@ class Search:
         key_id = last.key.id
         if outcome in _OF_KEYS:
             tried.spent.add(key_id)
+            account = verdict.account or last.key.account
+            if account and verdict.scope in _OF_ACCOUNTS:
+                tried.accounts.add(account)
         elif key_id in tried.avoid:
             self._again += 1
             if self._again >= _AGAIN_LIMIT:
@@ -127,6 +133,18 @@ class Search:
         )
 
     def _next(self, tried: Tried) -> Choice | None:
+        """The next one, of another account than those that have failed, if one is left."""
+        choice = self._choose(tried)
+        for _ in range(_OTHER_ACCOUNTS):
+            if choice is None or not choice.key.account or choice.key.account not in tried.accounts:
+                break
+            if choice.key.id in tried.avoid:
+                break
+            tried.avoid.add(choice.key.id)
+            choice = self._choose(tried)
+        return choice
+
+    def _choose(self, tried: Tried) -> Choice | None:
         plane, request = self._plane, self._request
         return plane.routing.choose(
             request.entry,

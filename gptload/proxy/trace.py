@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gptload.core.errors import GptloadError
-from gptload.core.outcome import Outcome, Verdict
+from gptload.core.outcome import Outcome, Scope, Verdict
 from gptload.core.record import AttemptRecord
 from gptload.proxy.attempts import Attempt
 from gptload.proxy.plane import Plane
@@ -83,12 +83,19 @@ def of_attempt(
         error,
         agent_of(head),
         request.body_text(_BODY_CHARACTERS) if entry.settings.enable_request_body_logging else "",
-        "" if verdict.outcome is Outcome.OK else verdict.scope.value,
+        "" if _blames_nobody(attempt, verdict) else verdict.scope.value,
         verdict.rest_until,
         verdict.account or account,
         verdict.signature,
         verdict.named,
     )
+
+
+def _blames_nobody(attempt: Attempt | None, verdict: Verdict) -> bool:
+    outcome = verdict.outcome
+    if outcome is Outcome.OK or attempt is None or outcome is Outcome.CLIENT_GONE:
+        return True
+    return outcome is Outcome.REQUEST_FAULT and verdict.scope is not Scope.AFFINITY
 
 
 def refused(

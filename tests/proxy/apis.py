@@ -219,13 +219,9 @@ def _info(reason: str, **metadata: str) -> dict[str, Any]:
     }
 
 
-def _quotas(**values: str) -> dict[str, Any]:
+def _quotas(values: Mapping[str, str]) -> dict[str, Any]:
     violations = [
-        {
-            "quotaId": name.replace("_", "-"),
-            "quotaValue": value,
-            "quotaDimensions": {"model": MODEL},
-        }
+        {"quotaId": name, "quotaValue": value, "quotaDimensions": {"model": MODEL}}
         for name, value in values.items()
     ]
     return {"@type": f"{_GOOGLE}QuotaFailure", "violations": violations}
@@ -453,6 +449,13 @@ BLOCK_PAGE: Final = everywhere(
         b"<h1>Sorry, you have been blocked</h1></html>",
         (b"server: cloudflare", b"cf-ray: 8f1c"),
         b"text/html; charset=UTF-8",
+    )
+)
+PORTAL: Final = everywhere(
+    Said(
+        200,
+        b"<!DOCTYPE html><html><title>Welcome</title><p>Please log in.</p></html>",
+        kind=b"text/html",
     )
 )
 EMPTY_502: Final = everywhere(Said(502, b"", (b"server: nginx",)))

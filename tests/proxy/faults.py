@@ -1,42 +1,33 @@
-"""What can go wrong at an upstream, played at every channel; docs/faults.md is made of it.
+"""What can go wrong at an upstream, and scenes in which it does, at every channel.
 
-The rule of this file: nothing in here says what should come of a fault. Each is played
-in a `Scene`, and what is seen there is written down; tests/proxy/test_faults.py has the
-laws that all of it obeys.
+The rule of this file: nothing in here says what should come of a fault. What is seen in
+the scenes becomes docs/faults.md (`tests.proxy.faultpage`), and tests/proxy/test_faults.py
+has the laws that all of them obey.
 
 A scene has three keys. The first two are of one account that is known, nobody knows
-whose the third is. `python -m tests.proxy.faults` writes the page.
+whose the third is.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import cache
-from itertools import groupby
-from pathlib import Path
 from typing import Any, Final
 
-from attrs import Factory, define, frozen
+from attrs import Factory, frozen
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
-from gptload.core.breaker import Breaker
-from gptload.core.breaker import State as Mood
-from gptload.core.keyevents import KeyView
 from gptload.core.keypool import PoolKey
 from gptload.core.keystate import State
 from gptload.core.record import AttemptRecord
-from gptload.core.vault import mask
 from gptload.link.messages import KeysAdded
 from gptload.wire.upstream import Trouble, UpstreamFailure
 from tests.fakes.scene import Client, Scene, Upstream, group
 from tests.proxy import apis
 from tests.proxy.apis import CHANNELS, Said
 
-PAGE: Final = Path(__file__).parents[2] / "docs" / "faults.md"
 KEYS: Final = (1, 2, 3)
 SECRETS: Final = {number: b"sk-secret-of-key-%d" % number for number in KEYS}
 # In the evening, so that midnights and ends of months don't look like round figures.
@@ -72,10 +63,13 @@ BOTH: Final = (Call.UNARY, Call.STREAM)
 
 
 class Stage:
-    """One scene: a client that asks once, and an upstream that does what the fault says.
+    """One scene: a client that asks, and an upstream that does what the fault says.
 
     Attributes:
-        said: of each attempt that the fault got, what the upstream sent of a body.
+        client: who asked last.
+        heard: what it got.
+        said: of each attempt that the fault met, what the upstream sent of a body.
+        key: that the last one of them was sent with.
         client_left: the client is gone, so nobody heard anything.
     """
 
@@ -97,34 +91,42 @@ class Stage:
             scene.standings.take_up(1, key, "", None)
         scene.routing.apply(KeysAdded(1, keys))
         for _ in range(fault.good_before):
-            self._ask()
-            self._serve(_ALWAYS)
+            self.call(_ALWAYS)
+        for _ in range(fault.bad_before):
+            self.call(0)
         self._before = len(scene.records)
         scene.pool.refuse = list(fault.refuse)
-        self.client = self._ask()
-        played = len(fault.refuse)
-        for _ in range(_PATIENCE_S):
-            while self._waiting():
-                self._serve(played)
-                played += 1
-            if not scene.plane.under_way:
-                break
-            scene.advance(1)
-        self.heard = self.client.heard()
+        self.call(len(fault.refuse))
 
     @property
     def records(self) -> list[AttemptRecord]:
         """Of the call that the fault met."""
         return self.scene.records[self._before :]
 
+    def call(self, played: int = _ALWAYS) -> None:
+        """Let a client ask, and the upstreams answer until that is over.
+
+        Args:
+            played: so many attempts the fault has met already; without it, it's over.
+        """
+        self.client = self._ask()
+        for _ in range(_PATIENCE_S):
+            while waiting := self._waiting():
+                self._serve(waiting[0], played)
+                played += 1
+            if not self.scene.plane.under_way:
+                break
+            self.scene.advance(1)
+        self.heard = self.client.heard()
+
     def _ask(self) -> Client:
         path = (apis.STREAM_PATH if self.streams else apis.PATH)[self.channel]
         body = apis.asks(self.channel, self.streams)
         client = self.scene.client()
         client.says(
-            b"POST /proxy/g%b HTTP/1.1\r\nHost: localhost:3001\r\nAuthorization: Bearer sk-proxy\r\n"
-            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-            % (path, len(body), body)
+            b"POST /proxy/g%b HTTP/1.1\r\nHost: localhost:3001\r\n"
+            b"Authorization: Bearer sk-proxy\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (path, len(body), body)
         )
         return client
 
@@ -135,14 +137,13 @@ class Stage:
             if upstream.transport.value() and not upstream.gone
         ]
 
-    def _serve(self, played: int) -> None:
-        """Answer the next request: as the fault does, or well once that is over."""
-        upstream = self._waiting()[0]
-        request = upstream.heard()
-        if played < self._fault.times:
+    def _serve(self, upstream: Upstream, played: int) -> None:
+        """Answer a request: as the fault does, or well once that is over."""
+        request, fault = upstream.heard(), self._fault
+        if played < fault.times and fault.host in upstream.route.origin.host:
             self.key = next(secret for secret in SECRETS.values() if secret in request)
             self.said.append(b"")
-            self._fault.play(self, upstream)
+            fault.play(self, upstream)
         elif self.streams:
             upstream.answers(_STREAM_HEAD + _chunk(apis.STREAM[self.channel]) + _LAST_CHUNK)
         else:
@@ -194,7 +195,7 @@ def _well(now: float) -> dict[int, dict[str, Any]]:
     return {number: {} for number in KEYS}
 
 
-@define
+@frozen
 class Fault:
     """One thing that goes wrong.
 
@@ -205,6 +206,8 @@ class Fault:
         refuse: instead: how connections fail that are never made.
         keys: what holds of the keys before, by number, at that time.
         good_before: so many calls went well before it.
+        bad_before: so many calls met it before.
+        host: a part of the host that has it; "" for all.
     """
 
     title: str
@@ -220,6 +223,8 @@ class Fault:
     refuse: tuple[UpstreamFailure, ...] = ()
     keys: Callable[[float], dict[int, dict[str, Any]]] = _well
     good_before: int = 0
+    bad_before: int = 0
+    host: str = ""
 
 
 # What upstreams do.
@@ -230,7 +235,7 @@ def says(said: Mapping[str, Said]) -> _Play:
 
     def play(stage: Stage, upstream: Upstream) -> None:
         answer = said[stage.channel]
-        if answer.status == 200 and stage.streams:
+        if answer.status == 200 and stage.streams and answer.kind == b"application/json":
             stage.begin(upstream)
             stage.go_on(upstream, apis.event(json.loads(answer.body)))
             upstream.answers(_LAST_CHUNK)
@@ -292,9 +297,433 @@ def loses_its_client(stage: Stage, upstream: Upstream) -> None:
 def loses_its_client_midway(stage: Stage, upstream: Upstream) -> None:
     """The client goes in the middle of the answer."""
     stage.begin(upstream)
-    body = apis.STREAM if stage.streams else apis.ANSWER
-    stage.go_on(upstream, body[stage.channel][:200])
+    if stage.streams:
+        stage.go_on(upstream, apis.HANDSHAKE[stage.channel] + apis.WORD[stage.channel])
+    else:
+        answer = apis.ANSWER[stage.channel]
+        stage.go_on(upstream, answer[: len(answer) // 2])
     loses_its_client(stage, upstream)
 
 
 _HALF: Final = {channel: apis.WORD[channel][:-5] for channel in CHANNELS}
+
+
+def _struck_twice(now: float) -> dict[int, dict[str, Any]]:
+    return {**_well(now), 1: {"strikes": 2}}
+
+
+def _resting(now: float) -> dict[int, dict[str, Any]]:
+    times = {1: 9.0, 2: 9.0, 3: 7.0}
+    return {number: {"state": State.RESTING, "until": now + times[number]} for number in KEYS}
+
+
+def _invalid(now: float) -> dict[int, dict[str, Any]]:
+    return {number: {"state": State.INVALID, "strikes": 3} for number in KEYS}
+
+
+def _none(now: float) -> dict[int, dict[str, Any]]:
+    return {}
+
+
+_KEY, _LIMIT, _REQUEST = About.KEY, About.LIMIT, About.REQUEST
+_UPSTREAM, _STREAM, _POOL = About.UPSTREAM, About.STREAM, About.POOL
+_STREAMED: Final = (Call.STREAM,)
+
+FAULTS: Final = (
+    Fault(
+        "A dead key",
+        _KEY,
+        "The key was deleted or mistyped, and the API says so in its own way. OpenAI's error "
+        "and Google's quote the key.",
+        says(apis.DEAD),
+    ),
+    Fault(
+        "A dead key, for the third time in a row",
+        _KEY,
+        "The same, with two strikes before it. `blacklist_threshold` is 3.",
+        says(apis.DEAD),
+        keys=_struck_twice,
+    ),
+    Fault(
+        "A dead key, behind a gateway that says 502",
+        _KEY,
+        "Something between us and the API wraps the API's error into one of its own.",
+        says(apis.WRAPPED),
+    ),
+    Fault(
+        "Every key is dead, and none was ever good",
+        _KEY,
+        "All three are rejected in one call. Nobody can tell yet whether it's the keys or a "
+        "wrong base URL, so no key pays; a test of a key (`POST /api/keys/test-multiple`) decides.",
+        says(apis.DEAD),
+        times=_ALWAYS,
+    ),
+    Fault(
+        "Every key is rejected at once, after all were good",
+        _KEY,
+        "That many good keys don't die within seconds: it's the upstream, or the way to it.",
+        says(apis.DEAD),
+        times=_ALWAYS,
+        good_before=3,
+    ),
+    Fault(
+        "A leaked key, or a closed account",
+        _KEY,
+        "OpenAI: the account is deactivated. Anthropic: the organization is disabled. Google: "
+        "the key was reported as leaked.",
+        says(apis.CLOSED),
+    ),
+    Fault(
+        "No access to the model",
+        _KEY,
+        "The key is good, but not for this model. Google says it as a quota of zero.",
+        says(apis.NO_ACCESS),
+    ),
+    Fault(
+        "Rate limit, with a time",
+        _LIMIT,
+        "The API names seven seconds, in a field of the head or in the body.",
+        says(apis.LIMITED),
+    ),
+    Fault(
+        "Rate limit, without a time",
+        _LIMIT,
+        "The rest is our own default. It doubles while the limit comes back.",
+        says(apis.BUSY_KEY),
+    ),
+    Fault(
+        "Rate limit of every key",
+        _LIMIT,
+        "The API names seven seconds for each. Key 2 isn't even asked: its account is limited.",
+        says(apis.LIMITED),
+        times=_ALWAYS,
+    ),
+    Fault(
+        "A limit that calls itself 200",
+        _LIMIT,
+        "The status is 200, and the body or the stream's first event is an error. Only "
+        "Google's names a time.",
+        says(apis.LIMITED_200),
+    ),
+    Fault(
+        "A day's or month's quota is used up",
+        _LIMIT,
+        "OpenAI: requests per day, the next one fits in 7m12s. Anthropic: the monthly spend "
+        "limit, with a date. Google: the day's quota, and a `retryDelay` of 36 s that is about "
+        "the minute's.",
+        says(apis.USED_UP),
+    ),
+    Fault(
+        "No credit, the account is known",
+        _LIMIT,
+        "Nobody says when there will be money again, so the rest is a default that doubles.",
+        says(apis.NO_CREDIT),
+    ),
+    Fault(
+        "No credit, the account is unknown",
+        _LIMIT,
+        "The same, and nobody has seen yet which keys belong together.",
+        says(apis.NO_CREDIT),
+        account_known=False,
+    ),
+    Fault(
+        "A malformed request",
+        _REQUEST,
+        "No other key would make it right.",
+        says(apis.MALFORMED),
+    ),
+    Fault("A prompt that is too long", _REQUEST, "The same.", says(apis.TOO_LONG)),
+    Fault(
+        "A model that doesn't exist",
+        _REQUEST,
+        "The base URL or the model's name is wrong.",
+        says(apis.NO_MODEL),
+    ),
+    Fault(
+        "Content that is refused",
+        _REQUEST,
+        "Repeating it with other keys would endanger them. Google's refusal is an ordinary "
+        "answer without text.",
+        says(apis.REFUSED),
+    ),
+    Fault(
+        "500",
+        _UPSTREAM,
+        "The API has an error of its own. Here and below there are two upstreams, A and B; "
+        "with one alone, the next attempt goes there again.",
+        says(apis.FAILED),
+        upstreams=2,
+    ),
+    Fault(
+        "500 from everybody",
+        _UPSTREAM,
+        "`max_retries` is 3. The third and fourth attempt wait a little before they go out.",
+        says(apis.FAILED),
+        times=_ALWAYS,
+        upstreams=2,
+    ),
+    Fault(
+        "503",
+        _UPSTREAM,
+        "The API is down for a while. OpenAI and Anthropic send `Retry-After`.",
+        says(apis.UNAVAILABLE),
+        upstreams=2,
+    ),
+    Fault(
+        "An outage of one upstream",
+        _UPSTREAM,
+        "503 from A at each of twenty calls. The line is about the one after them, which A "
+        "isn't asked any more. Where `Retry-After` says so, it's left alone for that long.",
+        says(apis.UNAVAILABLE),
+        times=_ALWAYS,
+        upstreams=2,
+        bad_before=20,
+        host="a.example",
+    ),
+    Fault(
+        "Overloaded",
+        _UPSTREAM,
+        "529 at Anthropic, 503 elsewhere. It's about one model, whatever the key; other models "
+        "of this upstream go on.",
+        says(apis.OVERLOADED),
+        upstreams=2,
+    ),
+    Fault(
+        "An error that calls itself 200",
+        _UPSTREAM,
+        "The status is 200, and the body or the stream's first event says that the API failed.",
+        says(apis.OVERLOADED_200),
+        upstreams=2,
+    ),
+    Fault(
+        "A block page",
+        _UPSTREAM,
+        "403 with HTML: a firewall on the way doesn't like our address. It knows nothing about "
+        "keys.",
+        says(apis.BLOCK_PAGE),
+        upstreams=2,
+    ),
+    Fault(
+        "A page that calls itself 200",
+        _UPSTREAM,
+        "HTML, from a captive portal or a wrong base URL.",
+        says(apis.PORTAL),
+        upstreams=2,
+    ),
+    Fault(
+        "An empty 502",
+        _UPSTREAM,
+        "A gateway has lost the API behind it.",
+        says(apis.EMPTY_502),
+        upstreams=2,
+    ),
+    Fault(
+        "The connection is refused",
+        _UPSTREAM,
+        "Nobody listens there, its name is unknown, or it takes longer than `connect_timeout`.",
+        nothing,
+        times=0,
+        refuse=(UpstreamFailure(Trouble.CONNECT, "ConnectionRefusedError"),),
+        upstreams=2,
+    ),
+    Fault(
+        "The connection is refused by everybody",
+        _UPSTREAM,
+        "There is no real answer to pass on.",
+        nothing,
+        times=0,
+        refuse=4 * (UpstreamFailure(Trouble.CONNECT, "ConnectionRefusedError"),),
+        upstreams=2,
+    ),
+    Fault(
+        "TLS fails",
+        _UPSTREAM,
+        "The certificate has expired, or is somebody else's.",
+        nothing,
+        times=0,
+        refuse=(UpstreamFailure(Trouble.TLS, "certificate verify failed"),),
+        upstreams=2,
+    ),
+    Fault(
+        "No head in time",
+        _UPSTREAM,
+        "The upstream takes the request and says nothing for `response_header_timeout`.",
+        nothing,
+        settings={"response_header_timeout": 5},
+        upstreams=2,
+    ),
+    Fault(
+        "Reset before the head",
+        _UPSTREAM,
+        "The upstream takes the request and hangs up.",
+        hangs_up,
+        upstreams=2,
+    ),
+    Fault(
+        "A kept connection that is dead",
+        _UPSTREAM,
+        "The upstream has closed an idle connection just when we write on it. The request "
+        "goes out again on a fresh one, with the same key, and counts as nothing.",
+        hangs_up,
+        upstreams=2,
+        good_before=2,
+    ),
+    Fault(
+        "Garbage instead of HTTP",
+        _UPSTREAM,
+        "Some other service answers at that address.",
+        is_no_http,
+        upstreams=2,
+    ),
+    Fault(
+        "Reset inside the body",
+        _UPSTREAM,
+        "Half of an answer has come. What has been passed on can't be taken back; an answer of "
+        "the Responses API is kept back, because it may be an error that calls itself 200.",
+        closes(ConnectionLost()),
+        calls=(Call.UNARY,),
+        upstreams=2,
+    ),
+    Fault(
+        "A body that ends early",
+        _UPSTREAM,
+        "The same, with an orderly end of the connection before the length that the head told.",
+        closes(ConnectionDone()),
+        calls=(Call.UNARY,),
+        upstreams=2,
+    ),
+    Fault(
+        "An empty stream",
+        _STREAM,
+        "200, and an end without any event.",
+        streams(),
+        calls=_STREAMED,
+        upstreams=2,
+    ),
+    Fault(
+        "An error event before the first word",
+        _STREAM,
+        "The handshake has come, and then the API says that it failed.",
+        streams(apis.HANDSHAKE, apis.OVERLOADED_EVENT),
+        calls=_STREAMED,
+        upstreams=2,
+    ),
+    Fault(
+        "A limit after the first word",
+        _LIMIT,
+        "The client has seen a word of the stream: nothing is retried any more, but the key "
+        "still rests.",
+        streams(apis.HANDSHAKE, apis.WORD, apis.LIMITED_EVENT),
+        calls=_STREAMED,
+    ),
+    Fault(
+        "An error event after the first word",
+        _STREAM,
+        "The client has seen a word: nothing is retried any more.",
+        streams(apis.HANDSHAKE, apis.WORD, apis.OVERLOADED_EVENT),
+        calls=_STREAMED,
+        upstreams=2,
+    ),
+    Fault(
+        "A stream that is reset before its first word",
+        _STREAM,
+        "Only the handshake has come, and it was held back.",
+        closes(ConnectionLost(), apis.HANDSHAKE),
+        calls=_STREAMED,
+        upstreams=2,
+    ),
+    Fault(
+        "A stream that is reset after a word",
+        _STREAM,
+        "The connection is gone between two events.",
+        closes(ConnectionLost(), apis.HANDSHAKE, apis.WORD),
+        calls=_STREAMED,
+        upstreams=2,
+    ),
+    Fault(
+        "A stream that is reset within an event",
+        _STREAM,
+        "Half an event has gone out; nothing that we could write there would be read as an error.",
+        closes(ConnectionLost(), apis.WORD, _HALF),
+        calls=_STREAMED,
+        upstreams=2,
+    ),
+    Fault(
+        "A stream without its end",
+        _STREAM,
+        "The answer ends in order, but the API's own end of a stream is missing.",
+        streams(apis.HANDSHAKE, apis.WORD),
+        calls=_STREAMED,
+        upstreams=2,
+    ),
+    Fault(
+        "A stream that falls silent",
+        _STREAM,
+        "No event for longer than `stream_idle_timeout`.",
+        streams(apis.HANDSHAKE, apis.WORD, end=b""),
+        calls=_STREAMED,
+        settings={"stream_idle_timeout": 5},
+        upstreams=2,
+    ),
+    Fault(
+        "No first word in time",
+        _STREAM,
+        "A head, and then nothing for `first_token_timeout`.",
+        streams(end=b""),
+        calls=_STREAMED,
+        settings={"first_token_timeout": 5},
+        upstreams=2,
+    ),
+    Fault(
+        "A handshake, and no word in time",
+        _STREAM,
+        "The same after a handshake. It is held for `stream_hold_milliseconds` only; once it has "
+        "gone out, nothing is retried, and `stream_idle_timeout` counts, here 20 s.",
+        streams(apis.HANDSHAKE, end=b""),
+        calls=_STREAMED,
+        settings={"first_token_timeout": 5, "stream_idle_timeout": 20},
+        upstreams=2,
+    ),
+    Fault(
+        "A client that leaves before the answer",
+        _POOL,
+        "The upstream request ends at once.",
+        loses_its_client,
+    ),
+    Fault(
+        "A client that leaves in the middle",
+        _POOL,
+        "The same.",
+        loses_its_client_midway,
+    ),
+    Fault(
+        "All keys rest",
+        _POOL,
+        "The first one wakes in 7 s, and `max_wait_for_key` is 0. No upstream is asked.",
+        nothing,
+        times=0,
+        keys=_resting,
+    ),
+    Fault(
+        "All keys rest, and the call may wait",
+        _POOL,
+        "The same, with `max_wait_for_key` at 20 s.",
+        nothing,
+        times=0,
+        keys=_resting,
+        settings={"max_wait_for_key": 20},
+    ),
+    Fault("All keys are invalid", _POOL, "Each was struck out before.", nothing, keys=_invalid),
+    Fault("No key at all", _POOL, "The group is empty.", nothing, keys=_none),
+)
+
+
+@cache
+def played() -> Mapping[tuple[str, str, Call], Stage]:
+    """All scenes, played to their end: by fault's title, channel and call."""
+    return {
+        (fault.title, channel, call): Stage(fault, channel, call)
+        for fault in FAULTS
+        for channel in fault.channels
+        for call in fault.calls
+    }
