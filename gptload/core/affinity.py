@@ -39,6 +39,10 @@ SESSIONS_LIMIT: Final = 10_000
 UNUSED_S: Final = 3600.0
 """After this no provider has anything cached any more (Anthropic's longest is an hour)."""
 
+# Requests in the window that are no load worth sharing: in a quiet group a conversation
+# stays with its key, whatever the mean is.
+_LITTLE: Final = 4.0
+
 # Of requests in the window. Past it the window is shorter, and the bound still holds.
 _LOAD_LIMIT: Final = 20_000
 # A session that is too much for one key has its caches with so many.
@@ -221,8 +225,7 @@ class Affinity:
     """The sessions of one group, as one data plane has seen them.
 
     The law: a key is preferred only if, with that request, it has had at most `SHARE`
-    times the mean of what all serving keys had in the last `WINDOW_S`, or this one
-    request alone.
+    times the mean of what all serving keys had in the last `WINDOW_S`, or four.
     """
 
     def __init__(self) -> None:
@@ -246,7 +249,7 @@ class Affinity:
         if not keys or now - used > UNUSED_S:
             return None
         self._forget_load(now)
-        most = max(1.0, SHARE * (len(self._window) + 1) / self._serving)
+        most = max(_LITTLE, SHARE * (len(self._window) + 1) / self._serving)
         for key_id in keys:
             if self._load[key_id] + 1 <= most:
                 return key_id

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from typing import Any
+from zlib import crc32
 
 from attrs import field, frozen
 
@@ -55,6 +56,11 @@ class Upstream:
     path: bytes
     query: bytes
     weight: int
+
+    @property
+    def mark(self) -> int:
+        """A number for its base URL, below 2^31: it stays when upstreams change places."""
+        return crc32(self.url.partition("?")[0].rstrip("/").encode()) & 0x7FFFFFFF
 
 
 @frozen

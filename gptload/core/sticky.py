@@ -348,7 +348,7 @@ class Owner:
     """Who made a resource.
 
     Attributes:
-        upstream: number of the group's upstream that made it.
+        upstream: `Upstream.mark` of the one that made it.
         until: epoch seconds until which it may exist.
     """
 

@@ -53,7 +53,7 @@ class Ticket:
 
     Attributes:
         group_id: the group of the key: of an aggregate, the member.
-        upstream: number of the group's upstream.
+        upstream: `Upstream.mark` of the one that goes on.
         until: epoch seconds.
     """
 

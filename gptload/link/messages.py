@@ -40,7 +40,7 @@ class OwnerNoted:
 
     Attributes:
         resource: keyed hash or plain id of the resource, at most 200 characters.
-        upstream: number of the group's upstream that made it.
+        upstream: `Upstream.mark` of the one that made it.
         until: epoch seconds until which it may exist.
     """
 

@@ -269,7 +269,7 @@ class Exchange:
             broken = partial(self.attempt_failed, attempt)
             connection.hand_over(ModelList(connection, group, self.provider, done, broken))
             return
-        if head.status < 300 and is_post:
+        if head.status < 300:
             self._maker = maker_of(plane.resources[request.entry.channel], request)
         if head.status != 200 or request.head.method == b"HEAD":
             relay = Relay(self.downstream, connection, self.completed, self.broken)
@@ -280,9 +280,9 @@ class Exchange:
             limit_s = group.settings.first_token_timeout
             self.deadline = min(plane.ticks() + limit_s, self._end) if limit_s else self._end
             return
-        elif is_post:
+        elif is_post or self._maker is not None:
             look_bytes = 0 if self._maker is None else self._maker.look_bytes
-            relay = CheckedRelay(self, self.downstream, connection, look_bytes)
+            relay = CheckedRelay(self, self.downstream, connection, look_bytes, judges=is_post)
         else:
             relay = Relay(self.downstream, connection, self.completed, self.broken)
         self._begin_relay(attempt, head, relay)

@@ -26,7 +26,7 @@ class Owned:
     """Whose turn it must be.
 
     Attributes:
-        upstream: number of the group's upstream.
+        upstream: `Upstream.mark` of the one that has it.
     """
 
     group_id: int
@@ -79,11 +79,12 @@ def note(
     plain = unpacked(body, coding) if coding else body
     if plain is None:
         return []
-    group_id, key_id, number = choice.group.id, choice.key.id, choice.destination.number
+    group_id, key_id = choice.group.id, choice.key.id
+    mark = choice.destination.upstream.mark
     notes = []
     for name, until in made(maker, head.status, plain, now):
-        owners.note(group_id, name, Owner(key_id, number, until))
-        notes.append(OwnerNoted(group_id, name, key_id, number, until))
+        owners.note(group_id, name, Owner(key_id, mark, until))
+        notes.append(OwnerNoted(group_id, name, key_id, mark, until))
     return notes
 
 
@@ -107,7 +108,10 @@ def lead_back(
         if field[0].lower not in uploads.URL_FIELDS:
             continue
         ticket = Ticket(
-            choice.group.id, choice.key.id, choice.destination.number, int(now + uploads.UPLOAD_S)
+            choice.group.id,
+            choice.key.id,
+            choice.destination.upstream.mark,
+            int(now + uploads.UPLOAD_S),
         )
         base = b"%b://%b/proxy/%b" % (_scheme(request), request.host, entry.name.encode())
         upstream = choice.destination.upstream

@@ -344,11 +344,14 @@ class Routing:
         return key
 
     def choose_key(
-        self, group_id: int, key_id: int, number: int, now: float, model: str
+        self, group_id: int, key_id: int, mark: int, now: float, model: str
     ) -> Choice | None:
         """This very key at this very upstream, whoever's turn it is; None when it can't serve now.
 
         For what only that key can do: a resource that it made lives with its account.
+
+        Args:
+            mark: `Upstream.mark`; if there is none of that mark any more, the first one.
         """
         group = self.snapshot.by_id.get(group_id)
         pool = self._pools.get(group_id)
@@ -356,7 +359,7 @@ class Routing:
         if group is None or pool is None or not ways:
             return None
         key = pool.take(key_id, now, model)
-        way = ways[number] if number < len(ways) else ways[0]
+        way = next((way for way in ways if way.upstream.mark == mark), ways[0])
         return None if key is None else Choice(group, way, key)
 
     def key(self, group_id: int, key_id: int) -> PoolKey | None:

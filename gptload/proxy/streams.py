@@ -17,6 +17,7 @@ from gptload.core.headers import first
 from gptload.core.stream import Opened, Opening, Tail
 from gptload.core.verdict import Answer
 from gptload.wire.codec import ResponseHead
+from gptload.wire.sweep import SECONDS
 from gptload.wire.upstream import Trouble, UpstreamConnection, UpstreamFailure
 
 if TYPE_CHECKING:
@@ -135,7 +136,8 @@ class StreamRelay:
         self._connection = connection
         self._downstream = exchange.downstream
         self._sweep = exchange.plane.sweep
-        self._idle_s = settings.stream_idle_timeout or inf
+        # The sweep's time may be that old: nobody is to be cut off too early.
+        self._idle_s = (settings.stream_idle_timeout or inf) + SECONDS
         self._end = exchange.plane.ticks() + (settings.stream_timeout or inf)
         self._tail = Tail()
         self._alive()

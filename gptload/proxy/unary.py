@@ -34,9 +34,11 @@ class CheckedRelay(Relay):
 
     Args:
         look_bytes: how much of the body's beginning the exchange wants to see at its end.
+        judges: whether an error in the body is one of the call. What a GET shows may be
+            a thing that failed long ago.
     """
 
-    __slots__ = ("_exchange", "_kept", "_look_bytes", "_seen")
+    __slots__ = ("_exchange", "_judges", "_kept", "_look_bytes", "_seen")
 
     def __init__(
         self,
@@ -44,18 +46,21 @@ class CheckedRelay(Relay):
         downstream: ServerConnection,
         connection: UpstreamConnection,
         look_bytes: int,
+        *,
+        judges: bool,
     ) -> None:
         super().__init__(downstream, connection, exchange.completed, exchange.broken)
         self._exchange = exchange
         self._kept: list[bytes] | None = None
         self._look_bytes = look_bytes
+        self._judges = judges
         self._seen = b""
 
     def body_received(self, data: bytes) -> None:
         # Hot: once a segment.
         if len(self._seen) < self._look_bytes:
             self._seen += data
-        if not self.moved_bytes and self._kept is None and _may_be_error(data):
+        if self._judges and not self.moved_bytes and self._kept is None and _may_be_error(data):
             self._kept = []
         if self._kept is None:
             super().body_received(data)
@@ -70,7 +75,7 @@ class CheckedRelay(Relay):
         if self._kept is not None:
             last = b"".join([*self._kept, last])
             self._kept = None
-        if not self.moved_bytes:
+        if self._judges and not self.moved_bytes:
             error = inner_error(last)
             if error is not None:
                 self._exchange.body_erred(error, last)

@@ -35,10 +35,17 @@ def messages(group: str, fields: Fields = (), target: str = "/v1/messages", **mo
     return request("POST", f"/proxy/{group}{target}", [*JSON_FIELDS, *fields], body)
 
 
-def generate(group: str, method: str = "generateContent", fields: Fields = ()) -> bytes:
-    """A Gemini call."""
-    body = json.dumps({"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}).encode()
-    target = f"/proxy/{group}/v1beta/models/gemini-2.5-flash:{method}"
+def generate(
+    group: str,
+    method: str = "generateContent",
+    fields: Fields = (),
+    model: str = "gemini-2.5-flash",
+    **more: Any,
+) -> bytes:
+    """A Gemini call. `more` goes into the JSON."""
+    said = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}], **more}
+    body = json.dumps(said).encode()
+    target = f"/proxy/{group}/v1beta/models/{model}:{method}"
     return request("POST", target, [*JSON_FIELDS, *fields], body)
 
 
@@ -53,3 +60,18 @@ CALLS: Mapping[str, Callable[[str], bytes]] = {
     "anthropic": messages,
     "gemini": generate,
 }
+# And its stream.
+STREAMS: Mapping[str, Callable[[str], bytes]] = {
+    "openai": lambda group: chat(group, stream=True),
+    "anthropic": lambda group: messages(group, stream=True),
+    "gemini": lambda group: generate(group, "streamGenerateContent?alt=sse"),
+}
+
+
+def call(
+    group: str, method: str, target: str, said: Any = None, fields: Fields = (), host: str = ""
+) -> bytes:
+    """Any other call, with a JSON body or none."""
+    body = None if said is None else json.dumps(said).encode()
+    head = [*JSON_FIELDS, *fields]
+    return request(method, f"/proxy/{group}{target}", head, body, host=host or "localhost")

@@ -26,6 +26,7 @@ from gptload_providers.gemini import provider as gemini_channel
 from gptload_providers.openai import provider as openai_channel
 from gptload_providers.openai_response import provider as response_channel
 from tests.upstream.answers import answer
+from tests.upstream.kept import Kept
 from tests.upstream.requests import Request
 
 CHANNELS: list[Any] = [anthropic_channel, gemini_channel, openai_channel, response_channel]
@@ -40,7 +41,7 @@ def stream_of(target: str, **said: Any) -> list[bytes]:
     """A whole stream, in the parts in which the API of this path sends it."""
     request = Request(1, 1, 1, False, "POST", target, "HTTP/1.1", [], 0.0)
     request.body += json.dumps({"model": "m", "stream": True, **said}).encode()
-    return list(answer(request, 5).parts)
+    return list(answer(request, 5, Kept()).parts)
 
 
 def http_client(parts: list[bytes]) -> httpx2.Client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -41,15 +42,15 @@ OpenGroup = Callable[..., Group]
 def open_group(service: Service, upstream: Upstream, upstream_url: str, name: str) -> OpenGroup:
     """Make a group of a channel; the provider knows its keys and refuses all others."""
 
-    def make(channel: str, *, sick: bool = False) -> Group:
-        good = (f"sk-{name}-good-one", f"sk-{name}-good-two")
+    def make(channel: str, *, sick: bool = False, keys: int = 2, **fields: Any) -> Group:
+        good = tuple(f"sk-{name}-good-{number}" for number in range(1, keys + 1))
         dead, limited = f"sk-{name}-dead", f"sk-{name}-limited"
         behaviours: dict[str, Step] = dict.fromkeys(good, Step())
         if sick:
             behaviours[dead] = Step(error="invalid_api_key")
             behaviours[limited] = Step(error="rate_limited", retry_after=60)
         upstream.script(keys=behaviours, others="invalid_api_key")
-        group = service.create_group(name, channel, upstream_url, behaviours)
+        group = service.create_group(name, channel, upstream_url, behaviours, **fields)
         return Group(
             group,
             service.proxy_url(name),

@@ -16,7 +16,7 @@ from tests.parts.service import Service
 from tests.sdk.conftest import Group, OpenGroup
 from tests.upstream.answers import ARGUMENTS, MODELS, TEXT
 from tests.upstream.control import Upstream
-from tests.upstream.script import Step
+from tests.upstream.script import Rule, Step
 
 HI: list[Any] = [{"role": "user", "content": "hi"}]
 TOOLS: list[Any] = [
@@ -164,3 +164,66 @@ def test_refusals_arrive_as_the_sdks_own_errors(
         with pytest.raises(anthropic.InternalServerError) as none:
             call(client.with_options(base_url=service.proxy_url(f"{name}-empty")))
     assert none.value.status_code == 503
+
+
+def test_a_batch_of_messages_stays_with_its_key(open_group: OpenGroup, upstream: Upstream) -> None:
+    group = open_group("anthropic", keys=3)
+    asked: Any = [{"custom_id": "1", "params": {"model": MODEL, "max_tokens": 9, "messages": HI}}]
+    with client_of(group) as client:
+        batches = [client.messages.batches.create(requests=asked) for _ in range(3)]
+        files = [client.beta.files.upload(file=("a", b"abc", "text/plain")) for _ in range(3)]
+        owners = upstream.keys_seen()
+        assert set(owners) == set(group.good)
+        for batch, owner in reversed(list(zip(batches, owners[:3], strict=True))):
+            assert client.messages.batches.retrieve(batch.id).id == batch.id
+            assert client.messages.batches.cancel(batch.id).processing_status == "canceling"
+            assert upstream.keys_seen()[-2:] == [owner] * 2
+        for file, owner in reversed(list(zip(files, owners[3:], strict=True))):
+            assert client.beta.files.retrieve_metadata(file.id).id == file.id
+            assert client.beta.files.delete(file.id).id == file.id
+            assert upstream.keys_seen()[-2:] == [owner] * 2
+
+
+def test_an_error_before_the_first_word_is_never_seen(
+    open_group: OpenGroup, upstream: Upstream
+) -> None:
+    """Not even after message_start, which the client gets once."""
+    group = open_group("anthropic")
+    begun = b'event: message_start\ndata: {"type":"message_start","message":{}}\n\n'
+    error = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error"}}\n\n'
+    upstream.script(Rule(Step(body=begun + error, content_type="text/event-stream"), times=1))
+    with (
+        client_of(group) as client,
+        client.messages.stream(model=MODEL, max_tokens=99, messages=HI) as stream,
+    ):
+        assert "".join(stream.text_stream) == TEXT
+    assert len(set(upstream.keys_seen())) == 2
+
+
+def test_a_break_after_the_first_word_is_the_sdks_own_error(
+    open_group: OpenGroup, upstream: Upstream
+) -> None:
+    group = open_group("anthropic")
+    upstream.script(pace=Step(fault="reset_in_body", fault_after=5))
+    said = ""
+    with client_of(group) as client:
+        events = client.messages.create(model=MODEL, max_tokens=99, messages=HI, stream=True)
+        with pytest.raises(anthropic.APIStatusError, match="broke off"):  # noqa: PT012
+            for event in events:
+                if event.type == "content_block_delta" and event.delta.type == "text_delta":
+                    said += event.delta.text
+    assert said == "Hello wörld"
+    assert len(upstream.seen()) == 1
+
+
+def test_all_keys_resting_is_a_rate_limit_with_its_time(
+    open_group: OpenGroup, upstream: Upstream
+) -> None:
+    group = open_group("anthropic")
+    upstream.script(Rule(Step(status=429, retry_after=1), times=2))
+    with client_of(group) as client:
+        for words in ("scripted 429", r"comes back at 20.* UTC, in \d+ s"):
+            with pytest.raises(anthropic.RateLimitError, match=words):
+                client.messages.create(model=MODEL, max_tokens=99, messages=HI)
+        patient = client.with_options(max_retries=1)
+        assert text_of(patient.messages.create(model=MODEL, max_tokens=99, messages=HI)) == TEXT

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import random
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from google import genai
@@ -14,7 +17,7 @@ from tests.parts.service import Service
 from tests.sdk.conftest import Group, OpenGroup
 from tests.upstream.answers import ARGUMENTS, MODELS, TEXT, VECTOR
 from tests.upstream.control import Upstream
-from tests.upstream.script import Step
+from tests.upstream.script import Rule, Step
 
 MODEL = "gemini-2.5-flash"
 TOOLS = types.GenerateContentConfig(
@@ -156,3 +159,101 @@ def test_refusals_arrive_as_the_sdks_own_errors(
     none = refused(client_of(group, base_url=service.proxy_url(f"{name}-empty")))
     assert isinstance(none, errors.ServerError)
     assert (none.code, none.status) == (503, "UNAVAILABLE")
+
+
+class InTurn(io.BytesIO):
+    """A file that can be read once it's its turn: an upload that has begun waits for that."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.turn = threading.Event()
+
+    def read(self, size: int | None = -1) -> bytes:
+        assert self.turn.wait(10)
+        return super().read(size)
+
+
+def test_f53_uploads_end_with_the_key_that_began_them(
+    open_group: OpenGroup, upstream: Upstream
+) -> None:
+    """Three begun over three keys and finished in reverse order, each by its own URL."""
+    group = open_group("gemini", keys=3)
+    client = client_of(group)
+    files = [InTurn(b"content-%d" % number) for number in range(3)]
+    config = types.UploadFileConfig(mime_type="text/plain")
+    with ThreadPoolExecutor(3) as threads:
+        uploads = []
+        for number, file in enumerate(files):
+            uploads.append(threads.submit(client.files.upload, file=file, config=config))
+            upstream.wait_seen(number + 1)
+        began = upstream.keys_seen()
+        assert set(began) == set(group.good)
+        for number, file in reversed(list(enumerate(files))):
+            file.turn.set()
+            uploads[number].result(10)
+    finished = upstream.seen()[3:]
+    assert [seen.body for seen in finished] == [b"content-2", b"content-1", b"content-0"]
+    assert [seen.key for seen in finished] == began[::-1]
+    for upload, owner in zip(uploads, began, strict=True):
+        made = upload.result()
+        assert made.size_bytes == 9
+        assert client.files.get(name=str(made.name)).uri == made.uri
+        said = client.models.generate_content(model=MODEL, contents=["What is it?", made])
+        assert said.text == TEXT
+        client.files.delete(name=str(made.name))
+        assert upstream.keys_seen()[-3:] == [owner] * 3
+
+
+def test_cached_content_stays_with_its_key(open_group: OpenGroup, upstream: Upstream) -> None:
+    group = open_group("gemini", keys=3)
+    client = client_of(group)
+    caches = [client.caches.create(model=MODEL) for _ in range(3)]
+    owners = upstream.keys_seen()
+    assert set(owners) == set(group.good)
+    for cache, owner in reversed(list(zip(caches, owners, strict=True))):
+        assert client.caches.get(name=str(cache.name)).name == cache.name
+        config = types.GenerateContentConfig(cached_content=cache.name)
+        said = client.models.generate_content(model=MODEL, contents="hi", config=config)
+        assert said.text == TEXT
+        stream = client.models.generate_content_stream(model=MODEL, contents="hi", config=config)
+        assert "".join(chunk.text or "" for chunk in stream) == TEXT
+        client.caches.delete(name=str(cache.name))
+        assert upstream.keys_seen()[-4:] == [owner] * 4
+
+
+def test_an_error_before_the_first_word_is_never_seen(
+    open_group: OpenGroup, upstream: Upstream
+) -> None:
+    group = open_group("gemini")
+    error = b'data: {"error":{"code":503,"message":"overloaded","status":"UNAVAILABLE"}}\r\n\r\n'
+    upstream.script(Rule(Step(body=error, content_type="text/event-stream"), times=1))
+    client = client_of(group)
+    stream = client.models.generate_content_stream(model=MODEL, contents="hi")
+    assert "".join(chunk.text or "" for chunk in stream) == TEXT
+    assert len(set(upstream.keys_seen())) == 2
+
+
+def test_a_break_after_the_first_word_is_the_sdks_own_error(
+    open_group: OpenGroup, upstream: Upstream
+) -> None:
+    group = open_group("gemini")
+    upstream.script(pace=Step(fault="reset_in_body", fault_after=2))
+    client = client_of(group)
+    said = ""
+    with pytest.raises(errors.APIError, match="broke off"):  # noqa: PT012
+        for chunk in client.models.generate_content_stream(model=MODEL, contents="hi"):
+            said += chunk.text or ""
+    assert said == "Hello wörld"
+    assert len(upstream.seen()) == 1
+
+
+def test_all_keys_resting_is_a_rate_limit_with_its_time(
+    open_group: OpenGroup, upstream: Upstream
+) -> None:
+    group = open_group("gemini")
+    client = client_of(group)
+    upstream.script(Rule(Step(status=429, retry_after=60), times=2))
+    for words in ("scripted 429", "comes back at 20"):
+        with pytest.raises(errors.ClientError, match=words) as raised:
+            client.models.generate_content(model=MODEL, contents="hi")
+        assert raised.value.code == 429

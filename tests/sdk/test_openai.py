@@ -17,7 +17,7 @@ from tests.parts.service import Service
 from tests.sdk.conftest import Group, OpenGroup
 from tests.upstream.answers import ARGUMENTS, MODELS, TEXT, VECTOR
 from tests.upstream.control import Upstream
-from tests.upstream.script import Step
+from tests.upstream.script import Rule, Step
 
 HI: list[Any] = [{"role": "user", "content": "hi"}]
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -222,3 +222,96 @@ def test_refusals_arrive_as_the_sdks_own_errors(
         with pytest.raises(openai.InternalServerError) as none:
             keyless.chat.completions.create(model=MODEL, messages=HI)
     assert none.value.status_code == 503
+
+
+def test_a_file_is_asked_of_the_key_that_has_it(open_group: OpenGroup, upstream: Upstream) -> None:
+    """Another account answers that there is no such file; the SDK never hears that."""
+    group = open_group("openai", keys=3)
+    with client_of(group) as client:
+        files = [client.files.create(file=("a", b"abc"), purpose="batch") for _ in range(3)]
+        owners = upstream.keys_seen()
+        assert set(owners) == set(group.good)
+        for file, owner in reversed(list(zip(files, owners, strict=True))):
+            assert client.files.retrieve(file.id).id == file.id
+            assert client.files.content(file.id).read() == b"abc"
+            batch = client.batches.create(
+                input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+            )
+            assert client.batches.cancel(batch.id).status == "cancelling"
+            assert client.files.delete(file.id).deleted
+            assert upstream.keys_seen()[-5:] == [owner] * 5
+
+
+def test_a_conversation_of_responses_stays_with_its_key(
+    open_group: OpenGroup, upstream: Upstream
+) -> None:
+    group = open_group("openai-response", keys=3)
+    with client_of(group) as client:
+        heads = [client.responses.create(model=MODEL, input="hi").id for _ in range(3)]
+        owners = upstream.keys_seen()
+        for head, owner in reversed(list(zip(heads, owners, strict=True))):
+            said = client.responses.create(model=MODEL, input="more", previous_response_id=head)
+            events = list(
+                client.responses.create(
+                    model=MODEL, input="more", previous_response_id=said.id, stream=True
+                )
+            )
+            assert events[-1].type == "response.completed"
+            last = client.responses.create(
+                model=MODEL, input="more", previous_response_id=events[-1].response.id
+            )
+            assert last.output_text == TEXT
+            assert upstream.keys_seen()[-3:] == [owner] * 3
+
+
+def test_an_error_before_the_first_word_is_never_seen(
+    open_group: OpenGroup, upstream: Upstream
+) -> None:
+    group = open_group("openai")
+    error = b'data: {"error":{"message":"The server is overloaded.","type":"server_error"}}\n\n'
+    upstream.script(Rule(Step(body=error, content_type="text/event-stream"), times=1))
+    with client_of(group) as client:
+        stream = client.chat.completions.create(model=MODEL, messages=HI, stream=True)
+        assert "".join(c.choices[0].delta.content or "" for c in stream) == TEXT
+    assert len(set(upstream.keys_seen())) == 2
+
+
+def test_a_break_after_the_first_word_is_the_sdks_own_error(
+    open_group: OpenGroup, upstream: Upstream
+) -> None:
+    group = open_group("openai")
+    said = ""
+    with client_of(group) as client:
+        upstream.script(pace=Step(fault="reset_in_body", fault_after=3))
+        stream = client.chat.completions.create(model=MODEL, messages=HI, stream=True)
+        with pytest.raises(openai.APIError, match="broke off"):  # noqa: PT012
+            for chunk in stream:
+                said += chunk.choices[0].delta.content or ""
+        assert said == "Hello wörld"
+        assert len(upstream.seen()) == 1
+
+        said = ""
+        upstream.script(pace=Step(fault="reset_in_body", fault_after=6))
+        events = client.responses.create(model=MODEL, input="hi", stream=True)
+        with pytest.raises(openai.APIError, match="broke off"):  # noqa: PT012
+            for event in events:
+                said += event.delta if event.type == "response.output_text.delta" else ""
+        assert said == "Hello wörld"
+        assert len(upstream.seen()) == 1
+
+
+def test_all_keys_resting_is_a_rate_limit_with_its_time(
+    open_group: OpenGroup, upstream: Upstream
+) -> None:
+    """The SDK's own retry waits as long as we say, and gets its answer."""
+    group = open_group("openai")
+    upstream.script(Rule(Step(status=429, retry_after=1), times=2))
+    with client_of(group) as client:
+        with pytest.raises(openai.RateLimitError):
+            client.chat.completions.create(model=MODEL, messages=HI)
+        with pytest.raises(openai.RateLimitError, match=r"comes back at 20.* UTC, in \d+ s"):
+            client.chat.completions.create(model=MODEL, messages=HI)
+        assert len(upstream.seen()) == 2
+        patient = client.with_options(max_retries=1)
+        said = patient.chat.completions.create(model=MODEL, messages=HI)
+    assert said.choices[0].message.content == TEXT

@@ -1,7 +1,8 @@
 """What each API says when all is well: bodies and streams that the official SDKs accept.
 
 An answer names the request's model, calls the first tool that was offered, and else
-says `TEXT` in pieces. Nothing here knows about HTTP beyond the content type.
+says `TEXT` in pieces. What a call makes is kept for its key (`tests.upstream.kept`), and
+another key that names it hears that there is no such thing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.upstream.dialects import dialect_of
+from tests.upstream.kept import Kept
 from tests.upstream.requests import Request
 
 # Characters of one to four bytes, so that a cut in the wrong place shows.
@@ -37,29 +39,38 @@ class Answer:
 
     Attributes:
         is_stream: parts come one after another, with the step's interval between them.
+        fields: that come with it.
     """
 
     parts: Sequence[bytes]
     content_type: str = JSON_TYPE
     is_stream: bool = False
     status: int = 200
+    fields: Sequence[tuple[str, str]] = ()
 
 
-def answer(request: Request, events: int) -> Answer:
+def answer(request: Request, events: int, kept: Kept) -> Answer:
     """The realistic answer to a request.
 
     Args:
         events: how many pieces of text a stream has.
+        kept: what was made so far.
     """
     path = request.path.rstrip("/")
-    for pattern, make in _ROUTES[dialect_of(request)]:
+    dialect = dialect_of(request)
+    for pattern, keep in _KEEPING[dialect]:
+        if found := re.search(pattern, path):
+            return keep(request, kept, *found.groups())
+    if missing := _MISSING[dialect](request, kept):
+        return missing
+    for pattern, make in _ROUTES[dialect]:
         if re.search(pattern, path):
             return make(request, events)
     return _not_found(request)
 
 
-def _json(body: Any, status: int = 200) -> Answer:
-    return Answer([_dump(body)], status=status)
+def _json(body: Any, status: int = 200, fields: Sequence[tuple[str, str]] = ()) -> Answer:
+    return Answer([_dump(body)], status=status, fields=fields)
 
 
 def _dump(body: Any) -> bytes:
@@ -164,7 +175,7 @@ def _responses(request: Request, events: int) -> Answer:
             "content": [{"type": "output_text", "text": text, "annotations": []}],
         }
     response: dict[str, Any] = {
-        "id": f"resp_{request.number}",
+        "id": request.made,
         "object": "response",
         "created_at": CREATED,
         "status": "completed",
@@ -245,21 +256,101 @@ def _embeddings(request: Request, events: int) -> Answer:
     )
 
 
-def _files(request: Request, events: int) -> Answer:
+def _no_such(what: str) -> Answer:
+    message = f"No such {what}."
+    error = {"message": message, "type": "invalid_request_error", "param": "id", "code": None}
+    return _json({"error": error}, 404)
+
+
+def _files(request: Request, kept: Kept) -> Answer:
     if request.method == "GET":
-        return _json({"object": "list", "data": [], "has_more": False})
+        mine = list(kept.all(request.key, "file-"))
+        return _json({"object": "list", "data": mine, "has_more": False})
     name, content = _uploaded(request)
-    return _json(
-        {
-            "id": f"file-{request.number}",
-            "object": "file",
-            "bytes": len(content),
-            "created_at": CREATED,
-            "filename": name,
-            "purpose": "user_data",
-            "status": "processed",
+    file = {
+        "id": kept.new_id("file-"),
+        "object": "file",
+        "bytes": len(content),
+        "created_at": CREATED,
+        "filename": name,
+        "purpose": "user_data",
+        "status": "processed",
+    }
+    kept.keep(str(file["id"]), request.key, file, content)
+    return _json(file)
+
+
+def _file(request: Request, kept: Kept, name: str, content: str | None) -> Answer:
+    thing = kept.of(request.key, name)
+    if thing is None:
+        return _no_such(f"File object: {name}")
+    if content:
+        return Answer([bytes(thing.content)], "application/octet-stream")
+    if request.method == "DELETE":
+        kept.drop(name)
+        return _json({"id": name, "object": "file", "deleted": True})
+    return _json(thing.shown)
+
+
+def _batches(request: Request, kept: Kept) -> Answer:
+    said = request.json()
+    if kept.of(request.key, str(said.get("input_file_id"))) is None:
+        return _no_such(f"File object: {said.get('input_file_id')}")
+    batch = {
+        "id": kept.new_id("batch_"),
+        "object": "batch",
+        "endpoint": said.get("endpoint"),
+        "input_file_id": said.get("input_file_id"),
+        "completion_window": said.get("completion_window"),
+        "status": "in_progress",
+        "created_at": CREATED,
+    }
+    kept.keep(str(batch["id"]), request.key, batch)
+    return _json(batch)
+
+
+def _batch(request: Request, kept: Kept, name: str, cancel: str | None) -> Answer:
+    thing = kept.of(request.key, name)
+    if thing is None:
+        return _no_such(f"Batch object: {name}")
+    if cancel:
+        thing.shown["status"] = "cancelling"
+    elif thing.shown["status"] == "in_progress" and "output_file_id" not in thing.shown:
+        # It has finished meanwhile: the output belongs to the same account.
+        output = {"id": kept.new_id("file-"), "object": "file", "purpose": "batch_output"}
+        kept.keep(output["id"], request.key, output, b'{"custom_id":"1"}\n')
+        thing.shown |= {"status": "completed", "output_file_id": output["id"]}
+    return _json(thing.shown)
+
+
+def _response(request: Request, kept: Kept, name: str) -> Answer:
+    thing = kept.of(request.key, name)
+    if thing is None:
+        return _no_such(f"response: {name}")
+    if request.method == "DELETE":
+        kept.drop(name)
+        return _json({"id": name, "object": "response", "deleted": True})
+    return _json(thing.shown)
+
+
+def _openai_missing(request: Request, kept: Kept) -> Answer | None:
+    if not request.path.rstrip("/").endswith("/responses"):
+        return None
+    said = request.json()
+    before = said.get("previous_response_id")
+    if before and kept.of(request.key, before) is None:
+        error = {
+            "message": f"Previous response with id '{before}' not found.",
+            "type": "invalid_request_error",
+            "param": "previous_response_id",
+            "code": "previous_response_not_found",
         }
-    )
+        return _json({"error": error}, 400)
+    request.made = kept.new_id("resp_")
+    if said.get("store") is not False:
+        shown = {"id": request.made, "object": "response", "status": "completed", "output": []}
+        kept.keep(request.made, request.key, shown | {"created_at": CREATED, "model": "m"})
+    return None
 
 
 def _uploaded(request: Request) -> tuple[str, bytes]:
@@ -368,19 +459,66 @@ def _anthropic_models(request: Request, events: int) -> Answer:
     )
 
 
-def _anthropic_files(request: Request, events: int) -> Answer:
+def _anthropic_no_such(what: str) -> Answer:
+    error = {"type": "not_found_error", "message": what}
+    return _json({"type": "error", "error": error, "request_id": "req_x"}, 404)
+
+
+def _anthropic_files(request: Request, kept: Kept) -> Answer:
     name, content = _uploaded(request)
-    return _json(
-        {
-            "id": f"file_{request.number}",
-            "type": "file",
-            "filename": name,
-            "mime_type": "application/octet-stream",
-            "size_bytes": len(content),
-            "created_at": "2026-02-01T00:00:00Z",
-            "downloadable": False,
-        }
-    )
+    file = {
+        "id": kept.new_id("file_"),
+        "type": "file",
+        "filename": name,
+        "mime_type": "application/octet-stream",
+        "size_bytes": len(content),
+        "created_at": "2026-02-01T00:00:00Z",
+        "downloadable": False,
+    }
+    kept.keep(str(file["id"]), request.key, file, content)
+    return _json(file)
+
+
+def _anthropic_file(request: Request, kept: Kept, name: str) -> Answer:
+    thing = kept.of(request.key, name)
+    if thing is None:
+        return _anthropic_no_such(f"File not found: {name}")
+    if request.method == "DELETE":
+        kept.drop(name)
+        return _json({"id": name, "type": "file_deleted"})
+    return _json(thing.shown)
+
+
+def _message_batches(request: Request, kept: Kept) -> Answer:
+    counts = dict.fromkeys(("processing", "succeeded", "errored", "canceled", "expired"), 0)
+    name = kept.new_id("msgbatch_")
+    batch = {
+        "id": name,
+        "type": "message_batch",
+        "processing_status": "ended",
+        "request_counts": counts | {"succeeded": len(request.json().get("requests") or ())},
+        "created_at": "2026-02-01T00:00:00Z",
+        "expires_at": "2026-02-02T00:00:00Z",
+        "ended_at": "2026-02-01T00:01:00Z",
+        "cancel_initiated_at": None,
+        "archived_at": None,
+        "results_url": f"https://api.anthropic.com/v1/messages/batches/{name}/results",
+    }
+    kept.keep(name, request.key, batch)
+    return _json(batch)
+
+
+def _message_batch(request: Request, kept: Kept, name: str, more: str | None) -> Answer:
+    thing = kept.of(request.key, name)
+    if thing is None:
+        return _anthropic_no_such(f"Message batch not found: {name}")
+    if more == "/cancel":
+        thing.shown["processing_status"] = "canceling"
+    return _json(thing.shown)
+
+
+def _nothing_missing(request: Request, kept: Kept) -> Answer | None:
+    return None
 
 
 # --- Gemini
@@ -456,6 +594,83 @@ def _embed_batch(request: Request, events: int) -> Answer:
     return _json({"embeddings": [{"values": list(VECTOR)}] * count})
 
 
+def _denied(what: str) -> Answer:
+    message = f"You do not have permission to access {what} or it may not exist."
+    return _json({"error": {"code": 403, "message": message, "status": "PERMISSION_DENIED"}}, 403)
+
+
+def _upload(request: Request, kept: Kept) -> Answer:
+    """Google's resumable protocol: a start that names a URL, then the bytes to that URL."""
+    commands = (request.get("x-goog-upload-command") or "").replace(" ", "").split(",")
+    if "start" in commands:
+        upload = kept.new_id("upload-")
+        kept.keep(upload, request.key, request.json().get("file") or {})
+        scheme = "https" if request.tls else "http"
+        # As Google may: the key of the call stands in the URL.
+        query = f"key={request.key}&upload_id={upload}&upload_protocol=resumable"
+        url = f"{scheme}://{request.get('host')}{request.path}?{query}"
+        chunk = ("X-Goog-Upload-Chunk-Granularity", "8")
+        named = [("X-Goog-Upload-URL", url), ("X-Goog-Upload-Control-URL", url)]
+        return Answer([b""], fields=[*named, ("X-Goog-Upload-Status", "active"), chunk])
+    thing = kept.of(request.key, request.query.get("upload_id", ""))
+    if thing is None:
+        return _denied(f"the upload {request.query.get('upload_id')}")
+    thing.content += request.body
+    if "finalize" not in commands:
+        size = str(len(thing.content))
+        status = [("X-Goog-Upload-Status", "active"), ("X-Goog-Upload-Size-Received", size)]
+        return Answer([b""], fields=status)
+    name = f"files/{kept.new_id('f-')}"
+    file = {
+        "name": name,
+        "displayName": thing.shown.get("displayName") or thing.shown.get("display_name") or "",
+        "mimeType": "text/plain",
+        "sizeBytes": str(len(thing.content)),
+        "createTime": "2026-02-01T00:00:00Z",
+        "uri": f"https://generativelanguage.googleapis.com/v1beta/{name}",
+        "state": "ACTIVE",
+    }
+    kept.keep(name, request.key, file, bytes(thing.content))
+    return _json({"file": file}, fields=[("X-Goog-Upload-Status", "final")])
+
+
+def _cached_contents(request: Request, kept: Kept) -> Answer:
+    name = f"cachedContents/{kept.new_id('c-')}"
+    shown = {
+        "name": name,
+        "model": request.json().get("model"),
+        "createTime": "2026-02-01T00:00:00Z",
+        "updateTime": "2026-02-01T00:00:00Z",
+        "expireTime": "2099-02-01T00:00:00Z",
+    }
+    kept.keep(name, request.key, shown)
+    return _json(shown)
+
+
+def _gemini_thing(request: Request, kept: Kept, name: str) -> Answer:
+    thing = kept.of(request.key, name)
+    if thing is None:
+        return _denied(name)
+    if request.method == "DELETE":
+        kept.drop(name)
+        return _json({})
+    return _json(thing.shown)
+
+
+_NAMED_FILE = re.compile(r'"(?:fileUri|file_uri)"\s*:\s*"[^"]*/(files/[^"]+)"')
+
+
+def _gemini_missing(request: Request, kept: Kept) -> Answer | None:
+    said = request.json()
+    cached = said.get("cachedContent") or said.get("cached_content")
+    if cached and kept.of(request.key, cached) is None:
+        return _denied(f"the CachedContent {cached}")
+    for name in _NAMED_FILE.findall(bytes(request.body).decode("utf-8", "replace")):
+        if kept.of(request.key, name) is None:
+            return _denied(f"the File {name}")
+    return None
+
+
 def _gemini_models(request: Request, events: int) -> Answer:
     return _json(
         {
@@ -475,20 +690,45 @@ def _gemini_models(request: Request, events: int) -> Answer:
     )
 
 
+# Calls about what is kept: whatever their expressions' groups found comes behind.
+_KEEPING: dict[str, tuple[tuple[str, Callable[..., Answer]], ...]] = {
+    "openai": (
+        (r"/files$", _files),
+        (r"/files/([^/]+)(/content)?$", _file),
+        (r"/batches$", _batches),
+        (r"/batches/([^/]+)(/cancel)?$", _batch),
+        (r"/responses/([^/]+)$", _response),
+    ),
+    "anthropic": (
+        (r"/messages/batches$", _message_batches),
+        (r"/messages/batches/([^/]+)(/\w+)?$", _message_batch),
+        (r"/files$", _anthropic_files),
+        (r"/files/([^/]+)$", _anthropic_file),
+    ),
+    "gemini": (
+        (r"^/upload/[^/]+/files$", _upload),
+        (r"/cachedContents$", _cached_contents),
+        (r"/((?:files|cachedContents)/[^/:]+)$", _gemini_thing),
+    ),
+}
+# Calls that only name something: an answer when it isn't theirs.
+_MISSING: dict[str, Callable[[Request, Kept], Answer | None]] = {
+    "openai": _openai_missing,
+    "anthropic": _nothing_missing,
+    "gemini": _gemini_missing,
+}
 Maker = Callable[[Request, int], Answer]
 _ROUTES: dict[str, tuple[tuple[str, Maker], ...]] = {
     "openai": (
         (r"/chat/completions$", _chat),
         (r"/responses$", _responses),
         (r"/embeddings$", _embeddings),
-        (r"/files$", _files),
         (r"/models$", _openai_models),
     ),
     "anthropic": (
         (r"/messages/count_tokens$", _count_messages),
         (r"/messages$", _messages),
         (r"/models$", _anthropic_models),
-        (r"/files$", _anthropic_files),
     ),
     "gemini": (
         (r":generateContent$", _generate),

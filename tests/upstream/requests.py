@@ -40,6 +40,7 @@ class Request:
         fields: name and value as sent, one character a byte.
         credentials: every credential found and the place where it was.
         ended: `complete`, `peer_gone` (it hung up on us) or `cut` (we did as told).
+        made: the id of what it makes, where the answer's maker doesn't choose it.
     """
 
     number: int
@@ -57,6 +58,7 @@ class Request:
     ended: Literal["running", "complete", "peer_gone", "cut"] = "running"
     ended_at: float | None = None
     answered: int | None = None
+    made: str = ""
     _hash: Any = field(default_factory=hashlib.sha256)
 
     def get(self, name: str) -> str | None:

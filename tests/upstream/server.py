@@ -24,6 +24,7 @@ from typing import Any
 
 from tests.upstream import dialects
 from tests.upstream.answers import JSON_TYPE, Answer, answer
+from tests.upstream.kept import Kept
 from tests.upstream.requests import (
     BadRequestBytes,
     PeerGone,
@@ -46,6 +47,7 @@ class Provider:
 
     def __init__(self, script: Script) -> None:
         self.follow(script)
+        self._kept = Kept()
         self._connections = 0
         self._open: set[Wire] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -144,13 +146,13 @@ class Provider:
             if early is not None and early.fault == "never_read":
                 await wire.for_ever()
             if early is not None and early.fault == "early_answer":
-                await Performance(wire, request, early).play()
+                await Performance(wire, request, early, self._kept).play()
                 request.end("complete")
                 return False
             await read_body(wire, request)
             step = self._choose(request)
             assert step is not None
-            open_after = await Performance(wire, request, step).play()
+            open_after = await Performance(wire, request, step, self._kept).play()
             request.end("complete")
         except PeerGone:
             request.end("peer_gone")
@@ -232,10 +234,11 @@ class Provider:
 class Performance:
     """One step, played for one request."""
 
-    def __init__(self, wire: Wire, request: Request, step: Step) -> None:
+    def __init__(self, wire: Wire, request: Request, step: Step, kept: Kept) -> None:
         self._wire = wire
         self._request = request
         self._step = step
+        self._kept = kept
 
     async def play(self) -> bool:
         """Send the answer; whether the connection may carry another one."""
@@ -286,7 +289,8 @@ class Performance:
         if step.status is not None and step.status >= 400:
             text = f'{{"error":{{"message":"scripted {step.status}","type":"scripted"}}}}'
             return Answer([text.encode()], kind or JSON_TYPE, status=step.status)
-        said = answer(request, step.events)
+        said = answer(request, step.events, self._kept)
+        self._extra = (*self._extra, *said.fields)
         return Answer(
             said.parts, kind or said.content_type, said.is_stream, step.status or said.status
         )

@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from tests.parts.raw import Ended, Raw, request
+from tests.parts.raw import Ended, Raw, Reply, request
 from tests.upstream.answers import TEXT
 from tests.upstream.control import ROOT, Upstream
 from tests.upstream.script import Rule, Script, Step
@@ -248,3 +248,42 @@ def test_the_command_line_is_enough_for_a_demo() -> None:
     finally:
         process.terminate()
         assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "body", "status"),
+    [
+        ("/v1/files", "Authorization", b"", 404),
+        ("/v1/messages/batches", "x-api-key", b'{"requests": []}', 404),
+        ("/v1beta/cachedContents", "x-goog-api-key", b'{"model": "models/m"}', 403),
+    ],
+)
+def test_what_a_key_made_is_there_for_no_other_key(
+    upstream: Upstream, path: str, field: str, body: bytes, status: int
+) -> None:
+    def ask(key: str, method: str, path: str) -> Reply:
+        value = f"Bearer {key}" if field == "Authorization" else key
+        with Raw(upstream.port) as client:
+            return client.ask(request(method, path, [(field, value)], body))
+
+    made = json.loads(ask("sk-one", "POST", path).body)
+    name = (made.get("id") or made["name"]).rpartition("/")[2]
+    upstream.script()  # a provider keeps it whatever happens to it afterwards
+    assert ask("sk-two", "GET", f"{path}/{name}").status == status
+    assert json.loads(ask("sk-one", "GET", f"{path}/{name}").body) == made
+
+
+def test_an_upload_is_finished_by_the_key_that_began_it(upstream: Upstream) -> None:
+    def step(key: str, target: str, command: str, body: bytes) -> Reply:
+        fields = [("x-goog-api-key", key), ("X-Goog-Upload-Command", command)]
+        with Raw(upstream.port) as client:
+            return client.ask(request("POST", target, fields, body, host="provider.example"))
+
+    begun = step("sk-one", "/upload/v1beta/files", "start", b"{}")
+    url = begun.get("x-goog-upload-url") or ""
+    assert url.startswith("http://provider.example/upload/v1beta/files?key=sk-one&")
+    target = url.removeprefix("http://provider.example").replace("key=sk-one&", "")
+    assert step("sk-two", target, "upload, finalize", b"x").status == 403
+    assert step("sk-one", target, "upload", b"12345678").status == 200
+    ended = json.loads(step("sk-one", target, "upload, finalize", b"9").body)
+    assert ended["file"]["sizeBytes"] == "9"
