@@ -53,7 +53,14 @@ ERRORS: Final = (
     Rule(REJECTED, "account_deactivated", ACCOUNT, code="account_deactivated"),
     # Restricted to some endpoints or models, a key is still good for the others. Access
     # is given by project: another key of the same organization may have it.
-    Rule(EXHAUSTED, "scopes", Scope.KEY_MODEL, status=401, words="missing scopes", default_s=DAY_S),
+    Rule(
+        EXHAUSTED,
+        "scopes",
+        Scope.KEY_MODEL,
+        status=(401, 403),
+        words="missing scopes",
+        default_s=DAY_S,
+    ),
     Rule(EXHAUSTED, "model", Scope.KEY_MODEL, status=403, code="model_not_found", default_s=DAY_S),
     # Sent as the client's mistake, but it's the account that may spend no more.
     Rule(EXHAUSTED, "billing_hard_limit", ACCOUNT, code="billing_hard_limit_reached"),

@@ -18,7 +18,7 @@ from itertools import chain
 from typing import Final, Protocol
 
 import orjson
-from attrs import frozen
+from attrs import field, frozen
 
 from gptload.core.errorbody import SEARCHED_CHARACTERS, ErrorBody, read_error, unpacked
 from gptload.core.errortable import COMMON, NOT_THE_API, STATUS_OF_CODE
@@ -134,6 +134,8 @@ class _Case:
     Attributes:
         seen: the status that people see; operators' rules are about it.
         status: the one that counts.
+        words: the message in lower case, without what it quotes: that may be the client's
+            own text, and whoever writes the right words must not empty a pool.
     """
 
     provider: Speaks
@@ -142,6 +144,11 @@ class _Case:
     fields: Mapping[bytes, bytes]
     error: ErrorBody
     host: str
+    words: str = field(init=False)
+
+    @words.default
+    def _own_words(self) -> str:
+        return _QUOTED.sub(" ", self.error.message)
 
 
 def _fields(answer: Answer) -> dict[bytes, bytes]:
@@ -169,8 +176,8 @@ def _matches(rule: Rule, status: int, case: _Case) -> bool:
     return (
         (not rule.status or status in rule.status or _says_enough(rule, status))
         and (not rule.code or not error.codes.isdisjoint(rule.code))
-        and (not rule.words or _any_in(rule.words, error.message))
-        and (not rule.and_words or _any_in(rule.and_words, error.message))
+        and (not rule.words or _any_in(rule.words, case.words))
+        and (not rule.and_words or _any_in(rule.and_words, case.words))
         and (not rule.quota or any(_any_in(rule.quota, name) for name in error.quotas))
         and (not rule.kind or error.kind in rule.kind)
         and (not rule.host or _any_in(rule.host, case.host))

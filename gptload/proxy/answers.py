@@ -6,6 +6,7 @@ account, and for a pool key that an upstream's error quotes.
 
 from __future__ import annotations
 
+from gptload.core.errorbody import LIMIT_BYTES
 from gptload.core.headers import first
 from gptload.core.snapshot import Group
 from gptload.core.vault import mask
@@ -32,10 +33,16 @@ def lines_for(
     return lines if cors is None else lines + cors.lines(first(request.fields, b"origin"))
 
 
+def hidden(data: bytes, secret: bytes) -> bytes:
+    """The same bytes, as many, with stars for the pool key."""
+    return data.replace(secret, b"*" * len(secret)) if secret in data else data
+
+
 def without_key(answer: Answer, secret: bytes, lines: list[bytes]) -> tuple[bytes, list[bytes]]:
     """An error's body and lines with the pool key masked; both as they are if it isn't there."""
+    lines = [hidden(line, secret) for line in lines]
     plain = plain_body(answer)
-    if secret not in plain:
-        return answer.body, lines
+    if secret not in plain or len(plain) >= LIMIT_BYTES:
+        return hidden(answer.body, secret), lines
     body = plain.replace(secret, mask(secret.decode("utf-8", "replace")).encode())
     return body, [line for line in lines if line[:17].lower() != b"content-encoding:"]

@@ -127,9 +127,13 @@ class Attempt:
     def connected(self, connection: UpstreamConnection) -> None:
         exchange = self._exchange
         client = exchange.request
-        key = self.choice.key
-        if key.state is not State.ACTIVE or client.model in key.rests:
-            # While we connected, somebody else has learnt that it must rest.
+        key, group = self.choice.key, self.choice.group
+        if (
+            key.state is not State.ACTIVE
+            or client.model in key.rests
+            or exchange.plane.routing.key(group.id, key.id) is not key
+        ):
+            # While we connected, somebody has learnt that it must rest, or removed it.
             connection.limits = self.choice.destination.limits
             exchange.plane.connections.release(connection)
             exchange.key_went()

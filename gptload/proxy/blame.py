@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from attrs import evolve
+
 from gptload.core.outcome import BLAME, Outcome, Scope, Verdict
 from gptload.link.messages import KeyEvent, Seen
 from gptload.proxy.attempts import Attempt
@@ -15,6 +17,26 @@ _SEEN: Final = {
     Outcome.KEY_EXHAUSTED: Seen.EXHAUSTED,
 }
 _OF_A_MODEL: Final = (Scope.KEY_MODEL, Scope.ACCOUNT_MODEL)
+
+
+def settled(verdict: Verdict, model: str, secret: bytes) -> Verdict:
+    """The verdict as it counts for this call, and may be shown.
+
+    Args:
+        model: what the call asks for; "" when it names none.
+    """
+    if not model and verdict.outcome is Outcome.KEY_EXHAUSTED and verdict.scope in _OF_A_MODEL:
+        # It says nothing about calls that do name one.
+        verdict = evolve(verdict, rest_until=None)
+    shown = secret.decode("utf-8", "replace").lower()
+    if verdict.signature and shown in verdict.signature:
+        verdict = evolve(verdict, signature=verdict.signature.replace(shown, "…"))
+    return verdict
+
+
+def is_unclear(verdict: Verdict) -> bool:
+    """Whether a refusal may be the key's fault or the request's: a 403 that doesn't say why."""
+    return verdict.outcome is Outcome.KEY_REJECTED and verdict.reason.endswith(".status_403")
 
 
 def praise(plane: Plane, attempt: Attempt, model: str) -> None:
@@ -40,11 +62,9 @@ def charge(plane: Plane, attempt: Attempt, verdict: Verdict, model: str, exchang
     blame = BLAME[outcome]
     if not (blame.strike or (blame.rest and until is not None)):
         return  # nobody pays, or only this exchange must not use the key again
-    is_of_model = verdict.scope in _OF_A_MODEL
-    if is_of_model and not model and outcome is Outcome.KEY_EXHAUSTED:
-        return  # of a call that names no model: it says nothing about those that do
     if until is not None:
-        plane.routing.hold(choice.group.id, key.id, until, model if is_of_model else "")
+        about = model if verdict.scope in _OF_A_MODEL else ""
+        plane.routing.hold(choice.group.id, key.id, until, about)
     plane.report(
         KeyEvent(
             choice.group.id,

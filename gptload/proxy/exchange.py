@@ -21,6 +21,7 @@ from gptload.core.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from gptload.core.headers import first
 from gptload.core.outcome import Outcome, Scope, Verdict
 from gptload.core.retry import back_off_s
 from gptload.core.sticky import Maker
@@ -29,9 +30,9 @@ from gptload.core.vault import redact
 from gptload.core.verdict import Answer, judge, judge_inner, message_of
 from gptload.provider import IProvider
 from gptload.proxy import replies, trace
-from gptload.proxy.answers import lines_for, without_key
+from gptload.proxy.answers import hidden, lines_for, without_key
 from gptload.proxy.attempts import Attempt
-from gptload.proxy.blame import charge, praise
+from gptload.proxy.blame import charge, is_unclear, praise, settled
 from gptload.proxy.models import ModelList
 from gptload.proxy.owned import lead_back, maker_of, note
 from gptload.proxy.plane import Plane
@@ -50,6 +51,7 @@ from gptload.wire.upstream import Trouble, UpstreamFailure
 HOLD_SECONDS: Final = 1.0
 
 _OK: Final = Verdict(Outcome.OK)
+_LIMITS: Final = (Outcome.RATE_LIMITED, Outcome.KEY_EXHAUSTED)
 
 
 class Exchange:
@@ -63,6 +65,7 @@ class Exchange:
         "_attempt",
         "_began",
         "_delayed",
+        "_doubts",
         "_end",
         "_id",
         "_last",
@@ -71,6 +74,7 @@ class Exchange:
         "_relay",
         "_search",
         "_start",
+        "_wait_end",
         "_waits",
         "deadline",
         "downstream",
@@ -102,6 +106,9 @@ class Exchange:
         self._maker: Maker | None = None  # what to look for in the answer
         self._delayed: IDelayedCall | None = None  # the next attempt, after a back-off
         self._waits = False
+        self._wait_end = inf  # monotonic seconds; from when it first waits
+        # Refusals that may be their keys' fault or the request's: the next key will show.
+        self._doubts: list[tuple[Attempt, Verdict]] | None = None
         self._over = False
         plane.under_way += 1
         plane.sweep.add(self)
@@ -162,7 +169,7 @@ class Exchange:
         """The phase that we are in took too long."""
         attempt, relay = self._attempt, self._relay
         if self._waits:
-            self.refuse(self._search.nobody())
+            self.waited_in_vain()
         elif attempt is None or self._delayed is not None:
             self.refuse(UpstreamTimeout("The request took longer than request_timeout"))
         elif relay is None:
@@ -181,15 +188,14 @@ class Exchange:
     # One attempt after another.
 
     def _begin_search(self) -> None:
-        plane, entry = self.plane, self.request.entry
         self._search.begin()
-        if plane.waiting.has_line(entry):
-            plane.waiting.serve(entry.id)  # who came before goes first
-        if not self.try_again():
-            self._wait_or_refuse()
+        # Who came before goes first.
+        self.plane.waiting.serve(self.request.entry, self.request.model)
+        if not self.try_again() and not self._may_wait():
+            self.refuse(self._search.nobody())
 
     def try_again(self) -> bool:
-        """Begin the first attempt if a key may serve; see `gptload.proxy.waiting.Waits`."""
+        """Begin an attempt if a key may serve; see `gptload.proxy.waiting.Waits`."""
         choice = self._search.first()
         if choice is None:
             return False
@@ -201,17 +207,30 @@ class Exchange:
         """See `gptload.proxy.waiting.Waits`."""
         return self._search.wakes_at()
 
-    def _wait_or_refuse(self) -> None:
-        plane, entry = self.plane, self.request.entry
-        wait_s = entry.settings.max_wait_for_key
-        if wait_s and self.wakes_at() is not None and plane.waiting.enter(entry, self):
-            self._waits = True
-            self.await_until(plane.ticks() + wait_s)
+    def waited_in_vain(self) -> None:
+        """See `gptload.proxy.waiting.Waits`; also when the time for it is over."""
+        if self._last is not None:
+            self._answer_last(self._last)
         else:
             self.refuse(self._search.nobody())
 
+    def _may_wait(self) -> bool:
+        """Wait for a key to come back, if the group lets it."""
+        plane, request = self.plane, self.request
+        wait_s = request.entry.settings.max_wait_for_key
+        if not wait_s or self.wakes_at() is None or plane.ticks() >= self._wait_end:
+            return False
+        if not plane.waiting.enter(request.entry, request.model, self):
+            return False
+        self._waits = True
+        self._wait_end = min(self._wait_end, plane.ticks() + wait_s)
+        self._attempt = None
+        self._search.rest_over()
+        self.await_until(self._wait_end)
+        return True
+
     def _begin(self, choice: Choice) -> None:
-        self._search.made += 1
+        self._search.took(choice)
         self._attempt = attempt = Attempt(self, choice)
         try:
             attempt.start()
@@ -240,11 +259,8 @@ class Exchange:
         choice = self._search.anew()
         if choice is not None:
             self._begin(choice)
-        elif self._last is not None:
-            self._answer_error(self._last, complete=True)
-        else:
-            self._attempt = None
-            self._wait_or_refuse()
+        elif not self._may_wait():
+            self.waited_in_vain()
 
     def key_went(self) -> None:
         """The key that was chosen may not serve any more, and has been asked nothing."""
@@ -281,8 +297,14 @@ class Exchange:
             self.deadline = min(plane.ticks() + limit_s, self._end) if limit_s else self._end
             return
         elif is_post or self._maker is not None:
-            look_bytes = 0 if self._maker is None else self._maker.look_bytes
-            relay = CheckedRelay(self, self.downstream, connection, look_bytes, judges=is_post)
+            relay = CheckedRelay(
+                self,
+                self.downstream,
+                connection,
+                0 if self._maker is None else self._maker.look_bytes,
+                judges=is_post,
+                coding=first(head.fields, b"content-encoding") or b"",
+            )
         else:
             relay = Relay(self.downstream, connection, self.completed, self.broken)
         self._begin_relay(attempt, head, relay)
@@ -335,18 +357,54 @@ class Exchange:
         self, attempt: Attempt, verdict: Verdict, answer: Answer, status: int, *, complete: bool
     ) -> bool:
         """Blame and record what an upstream answered, and try again if that can help."""
-        verdict = attempt.choice.destination.way.judged(verdict)
-        self._last = attempt
-        charge(self.plane, attempt, verdict, self.request.model, self._id)
-        following = self._follow(attempt, verdict, status)
-        error = redact(message_of(answer), (attempt.choice.key.secret,))
-        self._record(attempt, verdict, status, error, final=following is None)
+        choice = attempt.choice
+        secret = choice.key.secret
+        verdict = choice.destination.way.judged(settled(verdict, self.request.model, secret))
+        if complete:
+            self._last = attempt
+        verdict = self._blamed(attempt, verdict)
+        following = self._follow(attempt, verdict, status if status >= 400 else None)
         if following is None:
-            return False
+            self._believe(alone=True)
+        waits = following is None and verdict.outcome in _LIMITS and self._search.is_dry
+        waits = waits and complete and self._may_wait()
+        error = redact(message_of(answer), (secret,))
+        self._record(attempt, verdict, status, error, final=following is None and not waits)
+        if following is None:
+            return waits
         if not complete:
             attempt.cancel()
         self._go_on(following, attempt, verdict)
         return True
+
+    def _blamed(self, attempt: Attempt, verdict: Verdict) -> Verdict:
+        """Blame for what an upstream answered; where another key must tell first, later."""
+        if not is_unclear(verdict):
+            self._believe(alone=True)
+            charge(self.plane, attempt, verdict, self.request.model, self._id)
+            return verdict
+        doubts = self._doubts or []
+        alike = any(known.signature == verdict.signature for _, known in doubts)
+        if alike and not self._search.has_other_way(attempt.choice):
+            # Two keys, and the same words wherever we ask: it's what is asked for.
+            self._doubts = None
+            attempt.choice.destination.way.answered(
+                self.request.model, self.plane.seconds(), attempt.generation
+            )
+            return Verdict(Outcome.REQUEST_FAULT, reason=verdict.reason, account=verdict.account)
+        self._doubts = [*doubts, (attempt, verdict)]
+        return verdict
+
+    def _believe(self, *, alone: bool) -> None:
+        """Hold unclear refusals against their keys.
+
+        Args:
+            alone: only one that no other key's has confirmed: several may be the request's.
+        """
+        doubts, self._doubts = self._doubts, None
+        if doubts and not (alone and len(doubts) > 1):
+            for attempt, verdict in doubts:
+                charge(self.plane, attempt, verdict, self.request.model, self._id)
 
     # Answers of status 200 that may be none.
 
@@ -381,22 +439,24 @@ class Exchange:
         """
         self._drop_start()
         attempt.error = held
-        answer = Answer(head.status, attempt.answer().fields, error)
+        fields = [field for field in attempt.answer().fields if field[0] != b"content-encoding"]
+        answer = Answer(head.status, fields, error)  # `error` is plain already
         verdict = self._judge_inner(attempt, answer)
         if self._is_retried(attempt, verdict, answer, head.status, complete=whole):
             return
         if whole:
             self.begin_response(attempt, head)
-            self.downstream.end_response(held)
+            self.downstream.end_response(hidden(held, attempt.choice.key.secret))
             self.finish()
         else:
             self.stream_opened(attempt, head, held)
 
     def answer_failed(self, attempt: Attempt, answer: Answer) -> None:
         """A stream that the client has seen ended with an error of its upstream's."""
-        verdict = self._judge_inner(attempt, answer)
+        secret = attempt.choice.key.secret
+        verdict = settled(self._judge_inner(attempt, answer), self.request.model, secret)
         charge(self.plane, attempt, verdict, self.request.model, self._id)
-        error = redact(message_of(answer), (attempt.choice.key.secret,))
+        error = redact(message_of(answer), (secret,))
         self._record(attempt, verdict, answer.status, error, final=True)
 
     def answer_broke(self, attempt: Attempt, failure: UpstreamFailure) -> None:
@@ -467,6 +527,8 @@ class Exchange:
 
     def succeeded(self, attempt: Attempt) -> None:
         """The client gets a good answer."""
+        if self._doubts is not None:
+            self._believe(alone=False)
         praise(self.plane, attempt, self.request.model)
         self._record(attempt, _OK, attempt.status or 0, "", final=True)
 
@@ -500,7 +562,7 @@ class Exchange:
             assert connection is not None
             relay = Relay(self.downstream, connection, self.completed, self.broken)
             self._begin_relay(attempt, head, relay)
-            relay.body_received(attempt.error)
+            relay.body_received(hidden(attempt.error, attempt.choice.key.secret))
             self.deadline = self._end
             return
         lines = lines_for(head, attempt.choice.group, self.plane.cors, self.request.head)
@@ -511,6 +573,13 @@ class Exchange:
         )
         self.downstream.end_response(body)
         self.finish()
+
+    def _answer_last(self, attempt: Attempt) -> None:
+        """Give the client what an upstream said some time ago: nothing better came."""
+        reason = self._search.nobody().code.lower()
+        verdict = Verdict(Outcome.RATE_LIMITED, reason=reason)
+        self._record(None, verdict, attempt.status or 502, "", final=True)
+        self._answer_error(attempt, complete=True)
 
     def refuse(self, error: GptloadError) -> None:
         """Answer with an error of ours instead of an attempt's, and leave a trace."""
@@ -533,12 +602,12 @@ class Exchange:
         plane.under_way -= 1
         plane.sweep.discard(self)
         if self._waits:
-            plane.waiting.leave(self.request.entry, self)
+            plane.waiting.leave(self.request.entry, self.request.model, self)
         if self._delayed is not None:
             self._delayed.cancel()
         self._drop_start()
         # Objects that are over must not keep each other, or a body, alive.
-        self._attempt = self._last = self._relay = self._delayed = None
+        self._attempt = self._last = self._relay = self._delayed = self._doubts = None
         self.request.forget()
 
     def _record(

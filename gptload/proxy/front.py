@@ -60,7 +60,7 @@ class Front:
                 downstream.end_response()
                 return NOBODY
         target = head.target
-        if target.startswith(paths.PROXY_PREFIX):
+        if target.startswith(paths.PROXY_PREFIX) and not paths.asks_about_group(target):
             return self._proxy(head, downstream)
         if not target.startswith(b"/"):
             # CONNECT, or the server-wide OPTIONS: we are no proxy of that kind.

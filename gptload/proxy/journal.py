@@ -89,6 +89,11 @@ class Journal:
         self._lost = 0
         self._pace = Pace()
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of records that wait in memory."""
+        return self._held_bytes
+
     def append(self, record: AttemptRecord) -> None:
         """Keep a record: on the disk by the turn's end, or in memory while the disk refuses."""
         # Hot: once an attempt.

@@ -94,6 +94,7 @@ class _Pass(IntEnum):
 # would only repeat what the first has shown.
 _FIRST: Final = (_Pass.WELL, _Pass.ANY)
 _AGAIN: Final = (_Pass.WELL, _Pass.FAILED)
+_THROUGH: Final = (*_AGAIN, _Pass.ANY)
 _NOTHING: Final[frozenset[int]] = frozenset()
 
 
@@ -146,7 +147,8 @@ class Routing:
                 self._member_turns[group_id] = _turns(group.sub_groups)
         self.snapshot = snapshot
         used = {way.way.name for ways in self._destinations.values() for way in ways}
-        self._ways = {name: way for name, way in self._ways.items() if name in used}
+        for name in self._ways.keys() - used:
+            self._ways.pop(name).forgotten()
 
     def apply(self, change: KeyChange) -> None:
         """Something holds now."""
@@ -166,6 +168,7 @@ class Routing:
                     self.owners.forget_key(key_id)
                     if group_id in self._pools:
                         self._pools[group_id].remove(key_id)
+                self.woke(group_id)  # who waits for them waits in vain
             case OwnersKnown(notes):
                 for note in notes:
                     owner = Owner(note.key_id, note.upstream, note.until)
@@ -173,6 +176,7 @@ class Routing:
             case GroupRemoved(group_id):
                 self._pools.pop(group_id, None)
                 self._affinities.pop(group_id, None)
+                self.woke(group_id)
             case WaySuspected(name, at, reason, sure):
                 if name in self._ways:
                     self._ways[name].suspect(at, reason, sure=sure)
@@ -216,6 +220,7 @@ class Routing:
         session: bytes | None = None,
         *,
         surest: bool = False,
+        through: bool = False,
     ) -> Choice | None:
         """Key, group and upstream of the next attempt; None when nobody can serve.
 
@@ -228,9 +233,11 @@ class Routing:
                 None in a group without affinity.
             surest: it is the last attempt: rather a key that has just served than the
                 one whose turn it is.
+            through: another attempt may go through an open breaker too: the last one
+                failed because of its key.
         """
         # Hot: once an attempt.
-        for step in _FIRST if tried is None else _AGAIN:
+        for step in _FIRST if tried is None else _THROUGH if through else _AGAIN:
             if entry.sub_groups is None:
                 choice = self._choose(entry, now, model, tried, session, step)
             else:
@@ -339,9 +346,21 @@ class Routing:
             key = pool.take(key_id, now, model)
         if key is None:
             key = _pick_again(pool, now, model, tried or Tried())
-        if key is not None:
-            affinity.served(session or None, key.id, now, pool.serving())
         return key
+
+    def took(self, choice: Choice, session: bytes, now: float) -> None:
+        """An attempt of this session goes out so; see `Affinity.served`."""
+        affinity, pool = self._affinities.get(choice.group.id), self._pools.get(choice.group.id)
+        if affinity is not None and pool is not None:
+            affinity.served(session or None, choice.key.id, now, pool.serving())
+
+    def has_other_way(self, entry: Group, now: float, model: str, tried: Tried) -> bool:
+        """Whether an upstream that is well hasn't failed in this exchange."""
+        return any(
+            (group.id, way.number) not in tried.bad and not way.way.prefers_others(model, now)
+            for group in self.members(entry)
+            for way in self._destinations.get(group.id, ())
+        )
 
     def choose_key(
         self, group_id: int, key_id: int, mark: int, now: float, model: str

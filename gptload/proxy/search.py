@@ -11,6 +11,7 @@ from gptload.core.errors import NoActiveKey, NoKeyAwake
 from gptload.core.keystate import State
 from gptload.core.outcome import Outcome, Scope, Verdict
 from gptload.core.retry import Next, decide
+from gptload.proxy.blame import is_unclear
 from gptload.proxy.owned import Owned, owner_of
 from gptload.proxy.plane import Plane
 from gptload.proxy.request import ClientRequest
@@ -30,9 +31,21 @@ class Search:
 
     Attributes:
         made: attempts so far.
+        is_dry: another attempt was allowed, and there was nobody to make it.
     """
 
-    __slots__ = ("_again", "_owned", "_plane", "_request", "_tried", "made")
+    __slots__ = (
+        "_again",
+        "_max_retries",
+        "_owned",
+        "_plane",
+        "_request",
+        "_session",
+        "_through",
+        "_tried",
+        "is_dry",
+        "made",
+    )
 
     def __init__(self, plane: Plane, request: ClientRequest) -> None:
         self._plane = plane
@@ -40,13 +53,19 @@ class Search:
         self._owned: Owned | None = None  # by whom alone it can be served
         self._tried: Tried | None = None  # None before the first failure
         self._again = 0
+        self._session: bytes | None = None
+        self._max_retries = request.entry.settings.max_retries
+        self._through = False
         self.made = 0
+        self.is_dry = False
 
     def begin(self) -> None:
         """The request is there as far as it will be looked at: see whom it names."""
         plane, request = self._plane, self._request
         resources = plane.resources[request.entry.channel]
         self._owned = owner_of(resources, plane.routing, request, plane.seconds())
+        if request.entry.settings.session_affinity:
+            self._session = _session_of(request)
 
     def first(self) -> Choice | None:
         """Who makes the first attempt; None while nobody may."""
@@ -57,8 +76,20 @@ class Search:
             self._owned = None  # that key is gone; somebody else may know better
         plane, request = self._plane, self._request
         return plane.routing.choose(
-            request.entry, plane.seconds(), request.model, None, self._session()
+            request.entry, plane.seconds(), request.model, None, self._session
         )
+
+    def took(self, choice: Choice) -> None:
+        """That's who makes the next attempt."""
+        # Hot: once an attempt.
+        self.made += 1
+        self.is_dry = False
+        if self._session is not None:
+            self._plane.routing.took(choice, self._session, self._plane.seconds())
+
+    def rest_over(self) -> None:
+        """Keys that were limited have had their rest: they may be asked again."""
+        self._tried = None
 
     def after(self, last: Choice, verdict: Verdict, status: int | None) -> Choice | None:
         """Who goes next; None when this ending is the client's to see.
@@ -70,7 +101,10 @@ class Search:
         step = decide(outcome, status, self.made, settings, repeatable=self._request.can_repeat)
         if step is Next.RETURN:
             return None
+        self._max_retries = settings.max_retries
+        self._through = outcome in _OF_KEYS
         if self._owned is not None:
+            self.is_dry = step is not Next.RETRY_ELSEWHERE
             # Nobody else has what is asked for; only another try there may help.
             return self._owners(self._owned) if step is Next.RETRY_ELSEWHERE else None
         tried = self._tried
@@ -88,9 +122,18 @@ class Search:
                 return None
         else:
             tried.avoid.add(key_id)
-        if step is Next.RETRY_ELSEWHERE:
+        if step is Next.RETRY_ELSEWHERE or is_unclear(verdict):
             tried.bad.add((last.group.id, last.destination.number))
-        return self._next(tried)
+        following = self._next(tried)
+        self.is_dry = following is None
+        return following
+
+    def has_other_way(self, last: Choice) -> bool:
+        """Whether an upstream that is well hasn't been asked yet."""
+        plane, request = self._plane, self._request
+        tried = self._tried or Tried()
+        tried.bad.add((last.group.id, last.destination.number))
+        return plane.routing.has_other_way(request.entry, plane.seconds(), request.model, tried)
 
     def anew(self) -> Choice | None:
         """The same question once more: time has passed since it was answered."""
@@ -151,8 +194,9 @@ class Search:
             plane.seconds(),
             request.model,
             tried,
-            self._session(),
-            surest=self.made == request.entry.settings.max_retries,
+            self._session,
+            surest=self.made == self._max_retries,
+            through=self._through,
         )
 
     def _owners(self, owned: Owned) -> Choice | None:
@@ -161,14 +205,13 @@ class Search:
             owned.group_id, owned.key_id, owned.upstream, plane.seconds(), self._request.model
         )
 
-    def _session(self) -> bytes | None:
-        """Whom the request belongs to; b"" where it doesn't say, None where nobody asks."""
-        request = self._request
-        text = request.entry.settings.session_affinity
-        rule = _affinity_rule(text) if text else None
-        if rule is None:
-            return None
-        return affinity.session_of(rule, request.head.fields, request.body) or b""
+
+def _session_of(request: ClientRequest) -> bytes | None:
+    """Whom the request belongs to; b"" where it doesn't say."""
+    rule = _affinity_rule(request.entry.settings.session_affinity)
+    if rule is None:
+        return None
+    return affinity.session_of(rule, request.head.fields, request.body) or b""
 
 
 _affinity_rule: Final = lru_cache(256)(affinity.parse)

@@ -16,6 +16,7 @@ from gptload.core.dialects import Sign
 from gptload.core.headers import first
 from gptload.core.stream import Opened, Opening, Tail
 from gptload.core.verdict import Answer
+from gptload.proxy.answers import hidden
 from gptload.wire.codec import ResponseHead
 from gptload.wire.sweep import SECONDS
 from gptload.wire.upstream import Trouble, UpstreamConnection, UpstreamFailure
@@ -123,6 +124,7 @@ class StreamRelay:
         "_end",
         "_exchange",
         "_idle_s",
+        "_secret",
         "_sweep",
         "_tail",
     )
@@ -135,6 +137,7 @@ class StreamRelay:
         self._attempt = attempt
         self._connection = connection
         self._downstream = exchange.downstream
+        self._secret = attempt.choice.key.secret
         self._sweep = exchange.plane.sweep
         # The sweep's time may be that old: nobody is to be cut off too early.
         self._idle_s = (settings.stream_idle_timeout or inf) + SECONDS
@@ -150,6 +153,8 @@ class StreamRelay:
         self._tail.seen(data)
         deadline = self._sweep.now + self._idle_s
         self._exchange.deadline = deadline if deadline < self._end else self._end
+        if self._secret in data:  # in an error, by an upstream that quotes it
+            data = hidden(data, self._secret)
         self._downstream.write_body(data)
 
     def body_ended(self, last: bytes) -> None:
@@ -158,6 +163,7 @@ class StreamRelay:
         attempt.connection = None
         if last:
             tail.seen(last)
+            last = hidden(last, self._secret)
         if attempt.recorded:
             pass  # an error that nobody could mend; it is passed on
         elif tail.is_empty:

@@ -17,12 +17,10 @@ from twisted.internet.interfaces import IDelayedCall
 from gptload.core.snapshot import Group
 
 LIMIT: Final = 1000
-"""Exchanges that may wait for one group."""
+"""Exchanges that may wait for one group and model."""
 
-# One key that comes back serves one of them: not all need to be asked, only so many that
-# one who asks for another model is found.
+# One key that comes back serves one of them: not all need to be asked.
 _IN_VAIN: Final = 32
-
 # A key is there a moment after its rest, not a moment before.
 _LATER_S: Final = 0.005
 
@@ -36,23 +34,27 @@ class Waits(Protocol):
     def try_again(self) -> bool:
         """Begin an attempt if a key may serve; False when none may yet."""
 
+    def waited_in_vain(self) -> None:
+        """No key that could serve it is left, awake or not."""
+
 
 @define
 class _Line:
-    """Who waits for one group, in order.
+    """Who waits for one group and model, in order.
 
     Attributes:
         alarm: when somebody of them should be served; at epoch seconds `alarm_at`.
     """
 
     group: Group
+    model: str
     waiting: dict[Waits, None] = field(factory=dict)
     alarm: IDelayedCall | None = None
     alarm_at: float = inf
 
 
 class WaitingRoom:
-    """All exchanges that wait, by the group that their clients named.
+    """All exchanges that wait, by the group that their clients named, and the model.
 
     Args:
         members: the groups whose keys serve a group.
@@ -69,11 +71,11 @@ class WaitingRoom:
         self._members = members
         self._now = now
         self._call_later = call_later
-        self._lines: dict[int, _Line] = {}
+        self._lines: dict[tuple[int, str], _Line] = {}
 
-    def enter(self, group: Group, exchange: Waits) -> bool:
+    def enter(self, group: Group, model: str, exchange: Waits) -> bool:
         """Wait for a key of the group; False when too many do already."""
-        line = self._lines.setdefault(group.id, _Line(group))
+        line = self._lines.setdefault((group.id, model), _Line(group, model))
         if len(line.waiting) >= LIMIT:
             return False
         line.waiting[exchange] = None
@@ -82,37 +84,37 @@ class WaitingRoom:
             self._set_alarm(line, at)
         return True
 
-    def has_line(self, group: Group) -> bool:
-        """Whether anybody waits for a key of the group."""
-        return group.id in self._lines
-
-    def leave(self, group: Group, exchange: Waits) -> None:
+    def leave(self, group: Group, model: str, exchange: Waits) -> None:
         """It waits no longer."""
-        line = self._lines.get(group.id)
+        line = self._lines.get((group.id, model))
         if line is not None:
             line.waiting.pop(exchange, None)
             if not line.waiting:
                 self._close(line)
 
     def woke(self, group_id: int) -> None:
-        """Keys of this group may have come back: serve who waits for them."""
-        if not self._lines:
-            return
-        for entry_id, line in list(self._lines.items()):
+        """Keys of this group have come back or gone: see who waits for them."""
+        for line in list(self._lines.values()):
             if any(group.id == group_id for group in self._members(line.group)):
-                self.serve(entry_id)
+                self._serve(line)
 
-    def serve(self, entry_id: int) -> None:
+    def serve(self, group: Group, model: str) -> None:
         """Let those go, in their order, for whom there is a key now."""
-        line = self._lines.get(entry_id)
-        if line is None:
-            return
+        # Hot: once a request.
+        line = self._lines.get((group.id, model)) if self._lines else None
+        if line is not None:
+            self._serve(line)
+
+    def _serve(self, line: _Line) -> None:
         in_vain: list[Waits] = []
         for exchange in list(line.waiting):
             if exchange not in line.waiting:
                 continue  # gone because of one before it
             if exchange.try_again():
                 line.waiting.pop(exchange, None)
+            elif exchange.wakes_at() is None:
+                line.waiting.pop(exchange, None)
+                exchange.waited_in_vain()
             else:
                 in_vain.append(exchange)
                 if len(in_vain) == _IN_VAIN:
@@ -129,8 +131,8 @@ class WaitingRoom:
         line.alarm, line.alarm_at = None, at
         if at < inf:
             wait_s = max(0.0, at - self._now()) + _LATER_S
-            line.alarm = self._call_later(wait_s, lambda: self.serve(line.group.id))
+            line.alarm = self._call_later(wait_s, lambda: self._serve(line))
 
     def _close(self, line: _Line) -> None:
         self._set_alarm(line, inf)
-        self._lines.pop(line.group.id, None)
+        self._lines.pop((line.group.id, line.model), None)

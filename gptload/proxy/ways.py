@@ -108,6 +108,10 @@ class Way:
         fresh = generation == self.breaker.generation + (own.generation if own else 0)
         breaker, about = self.breaker, ""
         if verdict.scope is Scope.UPSTREAM_MODEL and model:
+            if own is None and len(self.models) >= _MODELS_LIMIT:
+                self.models = {
+                    name: one for name, one in self.models.items() if one.state is not State.CLOSED
+                }
             if own is None and len(self.models) < _MODELS_LIMIT:
                 own = self.models[model] = Breaker()
             if own is not None:
@@ -124,6 +128,12 @@ class Way:
         self.suspected = True
         if sure and self.breaker.trip(now, reason):
             self._tell(self.breaker, "", now)
+
+    def forgotten(self) -> None:
+        """No group uses it any more: nobody must be told for ever that it isn't well."""
+        if self.breaker.state is not State.CLOSED:
+            at = self.breaker.changed_at or 0.0
+            self._moved(BreakerMoved(self.name, State.CLOSED, at, None, ""))
 
     def judged(self, verdict: Verdict) -> Verdict:
         """The verdict as it counts here: what may be the way's trouble is, while it's suspected."""

@@ -9,6 +9,7 @@ import pytest
 
 from gptload.core.breaker import State as Breaker
 from gptload.core.keystate import State
+from gptload.link.messages import KeysRemoved
 from tests.fakes.scene import NOW, Client, Scene, group
 from tests.proxy.test_exchange import (
     CHAT,
@@ -260,12 +261,11 @@ def test_a_stale_connection_is_not_repeated_with_a_key_that_rests_by_now() -> No
     first = ask(scene)  # key 100 on the kept connection
     second = ask(scene)  # key 101 on a new one
     scene.upstreams[1].answers(of_one(LIMITED))  # their account is limited for 7 s
-    assert status_of(second.heard()) == 429
     scene.upstreams[0].closes()
-    assert busy(scene) == [] and first.heard() == b""
+    assert busy(scene) == [] and first.heard() == b"" and second.heard() == b""
     scene.clock.advance(8)
-    assert answer_all(scene, OK) == 1
-    assert status_of(first.heard()) == 200
+    assert answer_all(scene, OK) == 2
+    assert status_of(first.heard()) == status_of(second.heard()) == 200
 
 
 def test_a_key_that_rests_when_its_connection_is_there_is_not_used() -> None:
@@ -282,6 +282,89 @@ def test_a_key_that_rests_when_its_connection_is_there_is_not_used() -> None:
     assert busy(scene) == []
     assert status_of(first.heard()) == 429
     assert scene.plane.under_way == 0
+
+
+# Refusals that don't say why.
+
+UNCLEAR = answer(403, {"error": {"code": 403, "message": "You may not do that."}})
+
+
+def test_what_two_keys_are_refused_alike_is_the_requests_fault() -> None:
+    scene = Scene(group(channel="gemini", settings={"blacklist_threshold": 1}), keys=10)
+    serve_path = b"/proxy/g/v1beta/models/pro:generateContent"
+    for _ in range(30):
+        client = scene.client()
+        client.says(post(CHAT, path=serve_path))
+        assert answer_all(scene, UNCLEAR) == 2
+        assert status_of(client.heard()) == 403
+    assert {scene.state(100 + n) for n in range(10)} == {State.ACTIVE} and scene.moves == []
+    assert outcomes(scene)[-2:] == [("key_rejected", 403, False), ("request_fault", 403, True)]
+
+
+def test_a_key_that_alone_is_refused_is_to_blame() -> None:
+    scene = Scene(group(settings={"blacklist_threshold": 1}), keys=3)
+    client = ask(scene)
+    scene.upstreams[busy(scene)[0]].answers(UNCLEAR)
+    assert scene.events == []  # not before another key has shown it
+    answer_all(scene, OK)
+    assert status_of(client.heard()) == 200
+    assert scene.state(100) is State.INVALID
+
+
+def test_without_a_second_key_a_refusal_is_the_keys() -> None:
+    scene = Scene(group(settings={"blacklist_threshold": 3}), keys=1)
+    for _ in range(3):
+        ask(scene)
+        answer_all(scene, UNCLEAR)
+    assert scene.state(100) is State.INVALID
+
+
+def test_words_that_a_client_wrote_empty_no_pool() -> None:
+    scene = Scene(group(channel="anthropic"), keys=4)
+    echo = "model: reached your specified usage limits"
+    quoted = "Invalid value: 'insufficient balance'. Supported values are: 'auto'."
+    for status, text in ((404, echo), (400, quoted), (400, "Unknown: 'incorrect api key'")):
+        for _ in range(3):
+            client = scene.client()
+            client.says(post(path=b"/proxy/g/v1/messages"))
+            answer_all(scene, answer(status, {"type": "error", "error": {"message": text}}))
+            assert status_of(client.heard()) == status
+    assert scene.events == [] and scene.moves == []
+
+
+def test_a_half_open_upstream_is_asked_with_another_key_when_one_fails() -> None:
+    scene = Scene(group(settings={"max_retries": 3}), keys=4)
+    while not scene.moves:
+        ask(scene)
+        answer_all(scene, DOWN)
+        scene.advance(3)
+    scene.advance(10)
+    answer_all(scene, OK)
+    client = ask(scene)
+    scene.upstreams[busy(scene)[0]].answers(LIMITED)
+    scene.upstreams[busy(scene)[0]].answers(REJECTED)
+    answer_all(scene, OK)
+    assert status_of(client.heard()) == 200
+
+
+def test_keys_that_are_removed_during_a_back_off_leave_a_final_record() -> None:
+    scene = Scene(group(settings={"max_retries": 5}), keys=1)
+    client = ask(scene)
+    answer_all(scene, DOWN)
+    scene.routing.apply(KeysRemoved(1, (100,)))
+    scene.advance(5)
+    assert status_of(client.heard()) == 500
+    assert [record.is_final for record in scene.records].count(True) == 1
+
+
+def test_hiccups_of_many_models_dont_add_up_to_the_whole_upstreams() -> None:
+    busy_model = answer(529, {"type": "error", "error": {"type": "overloaded_error"}})
+    scene = Scene(group(channel="anthropic", settings={"max_retries": 0}), keys=1)
+    for number in range(200):
+        client = scene.client()
+        client.says(post(b'{"model":"m%d"}' % number, path=b"/proxy/g/v1/messages"))
+        answer_all(scene, busy_model)
+    assert scene.moves == []
 
 
 # Back-off.
@@ -318,13 +401,46 @@ def test_a_request_waits_for_the_first_key_that_wakes() -> None:
     scene = Scene(group(settings={"max_wait_for_key": 20}), keys=1)
     first = ask(scene)
     scene.upstreams[0].answers(LIMITED)  # for 7 s
-    assert status_of(first.heard()) == 429
-    clients = [ask(scene) for _ in range(3)]
+    clients = [first, *(ask(scene) for _ in range(3))]
     scene.clock.advance(6.9)
-    assert busy(scene) == []
+    assert busy(scene) == [] and first.heard() == b""
     scene.clock.advance(0.2)
-    assert answer_all(scene, OK) == 3
-    assert [status_of(client.heard()) for client in clients] == [200, 200, 200]
+    assert answer_all(scene, OK) == 4
+    assert [status_of(client.heard()) for client in clients] == [200] * 4
+    assert [record.is_final for record in scene.records] == [False, *[True] * 4]
+
+
+def test_a_wait_in_vain_after_a_limit_ends_with_the_upstreams_own_answer() -> None:
+    scene = Scene(group(settings={"max_wait_for_key": 3}), keys=1)
+    client = ask(scene)
+    scene.upstreams[0].answers(LIMITED)
+    scene.advance(5)
+    heard = client.heard()
+    assert status_of(heard) == 429 and body_of(heard) == body_of(LIMITED)
+    assert [record.is_final for record in scene.records] == [False, True]
+    assert scene.plane.under_way == 0
+
+
+def test_who_waits_for_one_model_doesnt_keep_others_waiting() -> None:
+    scene = Scene(group(settings={"max_wait_for_key": 60}), keys=1)
+    slow = answer(429, {"error": {"code": "rate_limit_exceeded"}}, b"Retry-After: 50")
+    ask(scene, "slow")
+    answer_all(scene, slow)
+    crowd = [ask(scene, "slow") for _ in range(40)]
+    quick = ask(scene, "quick")
+    answer_all(scene, answer(429, {"error": {"code": "rate_limit_exceeded"}}, b"Retry-After: 2"))
+    scene.clock.advance(3)
+    answer_all(scene, OK)
+    assert status_of(quick.heard()) == 200 and crowd[0].heard() == b""
+
+
+def test_who_waits_for_keys_that_are_removed_hears_of_it_at_once() -> None:
+    scene = Scene(group(settings={"max_wait_for_key": 60}), keys=1)
+    ask(scene)
+    scene.upstreams[0].answers(LIMITED)
+    client = ask(scene)
+    scene.routing.apply(KeysRemoved(1, (100,)))
+    assert status_of(client.heard()) == 503
 
 
 def test_who_came_first_is_served_first() -> None:
@@ -369,8 +485,9 @@ def test_a_client_that_leaves_while_it_waits_is_forgotten() -> None:
     client = ask(scene)
     client.leaves()
     scene.clock.advance(10)
-    assert busy(scene) == [] and scene.plane.under_way == 0
-    assert outcomes(scene)[-1] == ("client_gone", 499, True)
+    answer_all(scene, OK)  # of the first one, which has waited too
+    assert scene.plane.under_way == 0
+    assert ("client_gone", 499, True) in outcomes(scene)
 
 
 def test_more_than_a_bounded_number_dont_wait() -> None:

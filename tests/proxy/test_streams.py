@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
+import brotli
 import pytest
+import zstandard
 
 from gptload.core.keystate import State
 from tests.fakes.scene import NOW, Client, Scene, group
 from tests.proxy.test_exchange import answer, body_of, outcomes, post, status_of
-from tests.proxy.test_failover import busy
+from tests.proxy.test_failover import answer_all, busy
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
@@ -295,3 +298,69 @@ def test_an_answer_that_breaks_while_it_is_kept_back_is_tried_again() -> None:
     assert scene.state(100) is State.ACTIVE
     scene.upstreams[1].answers(answer(200, {"ok": 1}))
     assert status_of(client.heard()) == 200
+
+
+# Keys that an upstream quotes.
+
+QUOTED = {"error": {"message": "Incorrect API key provided: sk-pool-1-0", "code": "x"}}
+
+
+@pytest.mark.parametrize("where", ["opening", "later", "unary", "field"])
+def test_a_pool_key_in_an_error_reaches_nobody(where: str) -> None:
+    scene = Scene(group(settings={"max_retries": 0}), keys=1)
+    if where in ("opening", "later"):
+        client = ask(scene, "openai")
+        before = (WORD["openai"],) if where == "later" else ()
+        scene.upstreams[0].answers(stream(*before, data(QUOTED)) + END)
+    else:
+        client = scene.client()
+        client.says(post())
+        field = b"WWW-Authenticate: Bearer token=sk-pool-1-0"
+        status = 200 if where == "unary" else 401
+        scene.upstreams[0].answers(answer(status, QUOTED, *([field] if where == "field" else [])))
+    heard = client.heard()
+    assert b"Incorrect API key" in heard and b"sk-pool-1-0" not in heard
+    assert all(b"sk-pool-1-0" not in repr(record).encode() for record in scene.records)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
+def test_a_packed_error_in_a_200_is_tried_again(coding: str) -> None:
+    error = json.dumps({"error": {"code": 429, "message": "slow down"}}).encode()
+    packed = {
+        "gzip": gzip.compress,
+        "br": brotli.compress,
+        "zstd": zstandard.ZstdCompressor().compress,
+    }[coding](error)
+    scene = Scene(group(), keys=2)
+    client = scene.client()
+    client.says(post())
+    scene.upstreams[0].answers(answer(200, packed, b"Content-Encoding: " + coding.encode()))
+    answer_all(scene, answer(200, {"ok": 1}))
+    assert body_of(client.heard()) == b'{"ok": 1}'
+    assert [record.outcome for record in scene.records] == ["rate_limited", "ok"]
+
+
+def test_blanks_before_an_error_dont_let_it_through() -> None:
+    scene = Scene(group(), keys=2)
+    client = scene.client()
+    client.says(post())
+    whole = answer(200, b"\n\n  \n" + json.dumps(QUOTED).encode())
+    place = whole.index(b"\r\n\r\n") + 5
+    scene.upstreams[0].answers(whole[:place])
+    scene.upstreams[0].answers(whole[place:])
+    assert client.heard() == b""
+    answer_all(scene, answer(200, {"ok": 1}))
+    assert body_of(client.heard()) == b'{"ok": 1}'
+
+
+def test_a_long_error_that_was_not_read_to_its_end_is_not_given_as_whole() -> None:
+    scene = Scene(group(settings={"max_retries": 1}), keys=1)
+    client = scene.client()
+    client.says(post())
+    long = answer(500, {"error": "x" * 100_000})
+    for start in range(0, len(long), 30_000):
+        scene.upstreams[0].answers(long[start : start + 30_000])
+        if scene.upstreams[0].gone:
+            break
+    scene.upstreams[-1].closes(ConnectionResetError())
+    assert status_of(client.heard()) == 502
