@@ -9,7 +9,7 @@ OLD_SDK := .venv-generativeai
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: test-stock help install run test check format docs bench bench-tools sdk-generativeai clean
+.PHONY: servers test-stock help install run test check format docs bench bench-tools sdk-generativeai clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -58,7 +58,23 @@ $(OLD_SDK)/.ok: $(VENV)/.venv-ok
 
 sdk-generativeai: $(OLD_SDK)/.ok ## google-generativeai in an environment of its own
 
-test: $(VENV)/.test-ok $(OLD_SDK)/.ok ## install what the tests need, and run them all
+# Debian keeps initdb and postgres off the path.
+servers: ## PostgreSQL and MariaDB, for the tests
+	@missing=; \
+	[ -n "$$(PATH="$$PATH:$$(echo /usr/lib/postgresql/*/bin | tr ' ' :)" command -v initdb)" ] \
+	    || missing="$$missing postgresql"; \
+	[ -n "$$(PATH="$$PATH:/usr/sbin" command -v mariadbd)" ] || missing="$$missing mariadb-server"; \
+	[ -z "$$missing" ] || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "Installing$$missing"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	        apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	elif [ -n "$$CI" ]; then \
+	    echo "The tests need: apt-get install$$missing"; exit 1; \
+	else \
+	    echo "Without these, tests are skipped: apt-get install$$missing"; \
+	fi
+
+test: $(VENV)/.test-ok $(OLD_SDK)/.ok servers ## install what the tests need, and run them all
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-stock: $(VENV)/.test-ok $(OLD_SDK)/.ok ## the same on Twisted's own reactor and transports
@@ -82,7 +98,7 @@ format: $(VENV)/.check-ok ## put the code into its form
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --quiet --fix .
 
-docs: $(VENV)/.install-ok ## write docs/settings.md and docs/faults.md anew
+docs: $(VENV)/.install-ok ## write the pages that are made from code anew
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python -m tests.proxy.faultpage
 

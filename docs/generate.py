@@ -1,7 +1,7 @@
 """Write the parts of the docs that are made from code: `make docs`.
 
-`docs/settings.md` as a whole, and the table of settings in README.md. A test checks
-that both are current.
+`docs/settings.md` and `docs/admin-api.md` as a whole, and the table of settings in
+README.md. A test checks that they are current.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 
+from gptload._version import __version__
+from gptload.control.admin.openapi import as_markdown, document
+from gptload.control.admin.routing import all_routes
 from gptload.core.settings import SETTINGS, Setting
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +50,11 @@ def page() -> str:
             for setting in settings
         ]
     return "".join(parts)
+
+
+def admin_api() -> str:
+    """The whole of docs/admin-api.md."""
+    return as_markdown(document(all_routes(), __version__))
 
 
 def table() -> str:
@@ -89,5 +97,6 @@ def _range(setting: Setting) -> str:
 
 if __name__ == "__main__":
     (ROOT / "docs" / "settings.md").write_text(page())
+    (ROOT / "docs" / "admin-api.md").write_text(admin_api())
     readme = ROOT / "README.md"
     readme.write_text(with_table(readme.read_text()))

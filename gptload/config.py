@@ -123,6 +123,8 @@ class Config:
         data_dir: the journal and the private sockets live there.
         read_timeout, write_timeout, idle_timeout: seconds; 0 = no limit.
         log_level: a level of twisted.logger.
+        metrics_token: opens `/metrics`; AUTH_KEY does while it is empty.
+        allow_link_local_upstreams: whether a group may call link-local and metadata addresses.
     """
 
     host: str
@@ -146,6 +148,9 @@ class Config:
     log_file: Path | None
     outbound_proxies: OutboundProxies
     upstream_ca_file: Path | None
+    metrics_enabled: bool
+    metrics_token: str
+    allow_link_local_upstreams: bool
 
     @classmethod
     def from_environ(
@@ -177,6 +182,7 @@ class Config:
         cors_origins = read.origins(cors_enabled, cors_credentials)
         log_to_file = read.truth("LOG_ENABLE_FILE", False)
         log_file = Path(read.text("LOG_FILE_PATH", "./data/logs/app.log"))
+        metrics_token = read.secret("METRICS_TOKEN", "")
         if read.text("REDIS_DSN", ""):
             read.fault("REDIS_DSN", "****", "it unset: this version runs on one node, alone")
         if read.truth("IS_SLAVE", False):
@@ -207,6 +213,9 @@ class Config:
                 tuple(item.lower() for item in _parts(read.either_case("NO_PROXY"))),
             ),
             upstream_ca_file=read.certificates("UPSTREAM_CA_FILE"),
+            metrics_enabled=read.truth("METRICS_ENABLED", bool(metrics_token)),
+            metrics_token=metrics_token,
+            allow_link_local_upstreams=read.truth("ALLOW_LINK_LOCAL_UPSTREAMS", False),
         )
         if read.faults:
             raise ConfigError(read.faults)
@@ -224,6 +233,8 @@ class Config:
             found.append(f"AUTH_KEY is the well-known default, {where}.")
         else:
             found += _weaknesses("AUTH_KEY", self.auth_key)
+        if self.metrics_token:
+            found += _weaknesses("METRICS_TOKEN", self.metrics_token)
         if self.encryption_key:
             found += _weaknesses("ENCRYPTION_KEY", self.encryption_key)
         else:

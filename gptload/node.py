@@ -33,17 +33,27 @@ from gptload.control.db.database import Database, make_engine, parse_dsn, run_wr
 from gptload.control.db.migrate import migrate
 from gptload.control.db.queries.facts import check_vault, ensure_salt, ensure_ticket_secret
 from gptload.control.db.queries.snapshot import seed
+from gptload.control.jobs.pulse import Pulse
 from gptload.control.jobs.records import Records
+from gptload.control.jobs.removedkeys import RemovedKeys
 from gptload.control.jobs.retention import Retention
+from gptload.control.jobs.rollups import Rollups
+from gptload.control.jobs.validation import Validation
 from gptload.control.ledger import Ledger, LedgerWriter
+from gptload.control.live import Live
 from gptload.control.owners import OwnerWriter
+from gptload.control.probes import Probes
 from gptload.control.snapshots import Snapshots, first_values
+from gptload.control.status import PlaneView, Status
+from gptload.control.tasks import Tasks
 from gptload.core.errors import DatabaseUnavailable, GptloadError
-from gptload.core.snapshot import Origin
+from gptload.core.record import AttemptRecord
+from gptload.core.snapshot import Origin, Snapshot
 from gptload.core.vault import PUBLIC, Vault
 from gptload.link.local import LocalLink
 from gptload.link.messages import BreakerMoved
 from gptload.provider import Providers, discover, resources_of
+from gptload.proxy.counters import Counters
 from gptload.proxy.front import Front
 from gptload.proxy.journal import Journal
 from gptload.proxy.plane import Cors, Plane
@@ -114,6 +124,8 @@ def _open_database(config: Config) -> tuple[Any, Vault, bytes]:
         ticket_secret = run_write(engine, ensure_ticket_secret)
         first = first_values(config.auth_key, config.host, config.port)
         run_write(engine, seed, first, time.time())
+    except DatabaseUnavailable as error:  # its hint is for people who are served already
+        raise StartError(f"DATABASE_DSN: {error.message}") from None
     except GptloadError as error:
         raise StartError(f"{error.message}. {error.hint}".rstrip()) from None
     except ValueError as error:
@@ -155,26 +167,58 @@ class Node(Service):
         config, reactor = self._config, self._reactor
         journal_dir = config.data_dir / "journal"
         link = LocalLink()
+        self._status = status = Status(started_at=time.time(), look=self._look)
         # The control plane.
         self._database = database = Database(reactor, self._engine)
         self._snapshots = Snapshots(database, self._providers, link.publish_snapshot)
         self._ledger = Ledger(reactor, database, self._vault, link.publish_change)
-        self._ledger_writer = LedgerWriter(reactor, self._ledger)
+        self._ledger_writer = LedgerWriter(reactor, self._ledger, status.job("ledger"))
         self._breakers = Breakers()
-        self._owner_writer = OwnerWriter(reactor, database, link.publish_change)
+        self._owner_writer = OwnerWriter(
+            reactor, database, link.publish_change, job=status.job("owners")
+        )
         self._records = Records(
             reactor,
             database,
             journal_dir,
             lambda: self._snapshots.settings.request_log_write_interval_minutes * _MINUTE_S,
+            status.job("records"),
         )
+        self._rollups = Rollups(reactor, database, status.job("rollups"))
         self._retention = Retention(
-            reactor, database, lambda: self._snapshots.settings.request_log_retention_days
+            reactor,
+            database,
+            lambda: self._snapshots.settings.request_log_retention_days,
+            status.job("retention"),
         )
+        self._removed_keys = RemovedKeys(reactor, database, status.job("removed_keys"))
+        self._tasks = Tasks(reactor, database, secrets.token_hex(16), status.job("tasks"))
+        self._pulse = Pulse(reactor, time.monotonic, database, status)
         # The wire.
         self._sweep = Sweep(reactor, time.monotonic)
         self._connections = ConnectionPool(Connector(reactor, config.upstream_ca_file), self._sweep)
+        self._client = Client(self._connections, self._sweep)
+        self._validation = Validation(
+            reactor,
+            database,
+            self._vault,
+            self._ledger,
+            self._snapshots,
+            Probes(
+                time.time,
+                database,
+                self._vault,
+                self._ledger,
+                self._snapshots,
+                self._providers.by_name,
+                self._client.request,
+                config.outbound_proxies.for_url,
+                f"gptload/{__version__}",
+            ).check,
+            status.job("validation"),
+        )
         # The data plane.
+        self._counters = counters = Counters()
         self._journal = Journal(
             journal_dir,
             reactor.callLater,
@@ -182,6 +226,25 @@ class Node(Service):
             before_sending=getattr(reactor, "before_sending", None),  # the lean reactor's
         )
         routing = Routing(config.outbound_proxies.for_url, link.publish_event)
+        self._live = Live(
+            reactor,
+            time.monotonic,
+            self._breakers,
+            __version__,
+            lambda: self._plane.under_way,
+            self._tasks.under_way,
+        )
+        keep, count, note = self._journal.append, counters.count, self._live.noted
+
+        def record(record: AttemptRecord) -> None:
+            keep(record)
+            count(record)
+            note(record)
+
+        def replace(snapshot: Snapshot) -> None:
+            routing.replace(snapshot)
+            counters.keep(snapshot.by_id)
+
         waiting = WaitingRoom(routing.members, time.time, reactor.callLater)
         routing.woke = waiting.woke
         self._plane = Plane(
@@ -192,7 +255,7 @@ class Node(Service):
             seconds=time.time,
             ticks=time.monotonic,
             new_id=_ids(),
-            record=self._journal.append,
+            record=record,
             report=link.publish_event,
             waiting=waiting,
             call_later=reactor.callLater,
@@ -206,7 +269,16 @@ class Node(Service):
             limit=config.max_concurrent_requests,
         )
         link.attach_control(self._ledger.fold, self._breaker_moved, self._owner_writer.noted)
-        link.attach_data(routing.apply, routing.replace)
+        link.attach_data(routing.apply, replace)
+
+    def _look(self) -> PlaneView:
+        return PlaneView(
+            self._plane.under_way,
+            self._connections.open_count,
+            self._connections.idle_count,
+            self._journal.held_bytes,
+            self._journal.dropped,
+        )
 
     def _breaker_moved(self, event: BreakerMoved) -> None:
         self._breakers.moved(event)
@@ -252,7 +324,18 @@ class Node(Service):
         gc.freeze()
 
     def _services(self) -> list[Service]:
-        return [self._ledger_writer, self._owner_writer, self._records, self._retention]
+        return [
+            self._pulse,
+            self._live,
+            self._ledger_writer,
+            self._owner_writer,
+            self._records,
+            self._rollups,
+            self._retention,
+            self._validation,
+            self._removed_keys,
+            self._tasks,
+        ]
 
     def _failed(self, failure: Any) -> None:
         self.log.failure("gptload can't start", failure)
@@ -279,10 +362,17 @@ class Node(Service):
                 breakers=self._breakers,
                 snapshots=self._snapshots,
                 records=self._records,
+                rollups=self._rollups,
                 providers=self._providers,
-                client=Client(self._connections, self._sweep),
+                client=self._client,
                 proxy_for=config.outbound_proxies.for_url,
+                allow_link_local=config.allow_link_local_upstreams,
                 ticks=time.monotonic,
+                tasks=self._tasks,
+                live=self._live,
+                status=self._status,
+                counters=self._counters if config.metrics_enabled else None,
+                metrics_token=config.metrics_token,
             )
         )
         self._ports.append(self._reactor.listenUNIX(path, site, mode=0o600))
@@ -328,6 +418,7 @@ class Node(Service):
         public = self._ports[1:]
         for port in public:
             await _fired(port.stopListening())
+        self._live.release()  # or whoever looks on would hold up the end
         if public:
             await self._drain(self._factory)
         for port in self._ports[:1]:

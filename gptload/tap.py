@@ -30,7 +30,7 @@ directory (a variable that is set wins):
                               AUTH_KEY, else 0.0.0.0)
   AUTH_KEY                    opens the admin API; also the first proxy key (sk-123456)
   ENCRYPTION_KEY              encrypts the API keys in the database (not set)
-  DATABASE_DSN                SQLite file (./data/gpt-load.db)
+  DATABASE_DSN                SQLite file, postgres:// or mysql:// (./data/gpt-load.db)
   DATA_DIR                    where the journal is kept (folder of the database)
   UPSTREAM_CA_FILE            PEM file with more certificate authorities for upstreams
   HTTP_PROXY, HTTPS_PROXY, NO_PROXY
@@ -44,6 +44,8 @@ directory (a variable that is set wins):
   ENABLE_CORS                 let websites' scripts call this service (false)
   ALLOWED_ORIGINS, ALLOWED_METHODS, ALLOWED_HEADERS, ALLOW_CREDENTIALS
                               which websites, and what they may do
+  METRICS_ENABLED             answer Prometheus at /metrics (false; true with a token)
+  METRICS_TOKEN               opens /metrics (not set: AUTH_KEY does)
   LOG_LEVEL                   error, warn, info or debug (info)
   LOG_FORMAT                  text or json (text)
   LOG_ENABLE_FILE             append log lines to a file as well (false)
@@ -118,11 +120,10 @@ def log_observer() -> ILogObserver:
 def read_config() -> Config:
     """The configuration of this process; exits with status 1 if it can't be used."""
     # Not at the top: `--help` needs no database.
-    from gptload.control.db.database import parse_dsn
+    from gptload.control.db.database import parse_dsn, sqlite_file
 
     def database_file(dsn: str) -> Path | None:
-        path = parse_dsn(dsn).database
-        return Path(path) if path else None
+        return sqlite_file(parse_dsn(dsn))
 
     try:
         return Config.from_environ(from_files(os.environ, Path.cwd()), database_file)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gptload.config import Config, ConfigError, OutboundProxies, from_files
-from gptload.control.db.database import parse_dsn
+from gptload.control.db.database import parse_dsn, sqlite_file
 from tests.upstream import certificates
 
 GOOD_KEY = "a-long-and-private-key-of-mine"
@@ -20,7 +20,7 @@ def config(**environ: str) -> Config:
 
 def faults(**environ: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        Config.from_environ(environ, lambda dsn: Path(parse_dsn(dsn).database or ""))
+        Config.from_environ(environ, lambda dsn: sqlite_file(parse_dsn(dsn)))
     return caught.value.faults
 
 
@@ -40,6 +40,8 @@ def test_nothing_set_means_the_defaults() -> None:
     assert (got.log_level, got.log_format, got.log_file) == ("info", "text", None)
     assert got.outbound_proxies == OutboundProxies()
     assert got.upstream_ca_file is None
+    assert not got.allow_link_local_upstreams
+    assert (got.metrics_enabled, got.metrics_token) == (False, "")
 
 
 def test_empty_is_unset() -> None:
@@ -104,7 +106,7 @@ def test_a_variable_is_read(variable: str, text: str, attribute: str, value: Any
         ("UPSTREAM_CA_FILE", "/no/such/file.pem", "a readable PEM file"),
         ("UPSTREAM_CA_FILE", __file__, "a readable PEM file"),
         ("DATA_DIR", __file__, "a folder that can be written to"),
-        ("DATABASE_DSN", "mysql://root@db/x", "PostgreSQL and MySQL are not supported"),
+        ("DATABASE_DSN", "mysql://root@db", "the database's name is missing"),
         ("REDIS_DSN", "redis://cache", "one node"),
         ("IS_SLAVE", "true", "one node"),
         ("IS_SLAVE", "perhaps", "true, 1, yes or on"),
@@ -136,8 +138,8 @@ def test_all_faults_come_in_one_error() -> None:
     [
         ("AUTH_KEY", "sk-hidden-hunter2\t"),
         ("ENCRYPTION_KEY", " hidden-hunter2"),
-        ("DATABASE_DSN", "postgres://u:hunter2@db/x"),
-        ("DATABASE_DSN", "u:hunter2@tcp(db:3306)/x"),
+        ("DATABASE_DSN", "postgres://u:hunter2@db"),
+        ("DATABASE_DSN", "u:hunter2@tcp(db:3306)"),
         ("REDIS_DSN", "redis://:hunter2@cache"),
         ("HTTP_PROXY", "gopher://u:hunter2@proxy"),
         ("HTTPS_PROXY", "u:hunter2@"),
@@ -256,6 +258,13 @@ def test_warnings_name_what_is_weak() -> None:
     )
     [only] = strong.warnings()
     assert only.startswith("ALLOWED_ORIGINS=*")
+
+
+def test_a_token_switches_metrics_on_unless_somebody_says_no() -> None:
+    assert config(METRICS_TOKEN=GOOD_KEY).metrics_enabled
+    assert config(METRICS_ENABLED="yes").metrics_enabled
+    assert not config(METRICS_TOKEN=GOOD_KEY, METRICS_ENABLED="off").metrics_enabled
+    assert "METRICS_TOKEN is shorter" in "\n".join(config(METRICS_TOKEN="short").warnings())
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:

@@ -30,6 +30,10 @@ def test_the_page_of_settings_is_current(generate: ModuleType) -> None:
     assert (ROOT / "docs" / "settings.md").read_text() == generate.page(), "run `make docs`"
 
 
+def test_the_page_of_the_admin_api_is_current(generate: ModuleType) -> None:
+    assert (ROOT / "docs" / "admin-api.md").read_text() == generate.admin_api(), "run `make docs`"
+
+
 def test_the_readmes_table_is_current(generate: ModuleType) -> None:
     readme = (ROOT / "README.md").read_text()
     assert readme == generate.with_table(readme), "run `make docs`"

@@ -56,7 +56,7 @@ def test_every_wrong_variable_is_named_before_anything_listens_or_is_made(tmp_pa
         "-n",
         "gptload",
         SERVER_READ_TIMEOUT="soon",
-        DATABASE_DSN="postgres://me:hunter2@db/x",
+        DATABASE_DSN="postgres://me:hunter2@db",
     )
     assert done.returncode == 1
     assert done.stdout == ""

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import frozen
 from sqlalchemy import Connection
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from gptload.control.db.database import Database
 from gptload.control.db.queries import groups as queries
-from gptload.control.db.queries import statistics
+from gptload.control.db.queries import keystates, settings, statistics
 from gptload.control.db.queries.groups import Group, KeyCounts, Member
 from gptload.control.db.queries.statistics import HOUR_S, Requests
-from gptload.control.ledger import Ledger
+from gptload.control.ledger import TURN_KEYS, Ledger
 from gptload.control.snapshots import Snapshots
 from gptload.control.waiting import at_most, whole
 from gptload.core import groupdraft
+from gptload.core.vault import Vault
 from gptload.provider import Providers
 
 # An answer that is a little older is better than one that is late.
@@ -25,6 +28,14 @@ FRESH_S = 2.0
 STATISTICS_HOURS = (24, 24 * 7, 24 * 30)
 
 Drain = Callable[[], Coroutine[Any, Any, None]]
+
+
+@frozen
+class Changed:
+    """A group before and after a change."""
+
+    before: Group
+    after: Group
 
 
 @frozen
@@ -50,12 +61,18 @@ class GroupCommands:
         snapshots: Snapshots,
         providers: Providers,
         drain: Drain,
+        vault: Vault,
+        *,
+        allow_link_local: bool,
     ) -> None:
         """
         Args:
             drain: moves the request logs that wait in the journal to the database.
+            allow_link_local: whether upstreams may be link-local or metadata addresses.
         """
         self._clock = clock
+        self._vault = vault
+        self._allow_link_local = allow_link_local
         self._database = database
         self._ledger = ledger
         self._snapshots = snapshots
@@ -69,6 +86,10 @@ class GroupCommands:
         """All groups, in their order."""
         return await self._database.read(queries.all_groups)
 
+    async def chosen_settings(self) -> Collection[str]:
+        """Keys of the system settings that somebody has set."""
+        return await self._database.read(settings.set_by_people)
+
     @whole
     async def create(self, given: Mapping[str, Any]) -> Group:
         """A new group.
@@ -76,35 +97,62 @@ class GroupCommands:
         Raises:
             ValidationFailed, Duplicate: a value isn't allowed; the name is taken.
         """
-        row = groupdraft.check_new(given, self._channels)
+        row = groupdraft.check_new(given, self._channels, allow_link_local=self._allow_link_local)
         group = await self._database.write(queries.add, row, self._clock.seconds())
         await self._snapshots.rebuild()
         return group
 
     @whole
-    async def change(self, group_id: int, given: Mapping[str, Any]) -> Group:
-        """Change what is given of a group; the group as it is now.
+    async def copy(self, group_id: int, keys: str) -> Group:
+        """A second group like this one, which serves when the call returns.
+
+        Args:
+            keys: `all`, `valid_only` or `none`.
+
+        Raises:
+            NotFound, ValidationFailed, Duplicate: nothing was changed.
+        """
+        groupdraft.check_copied_keys(keys)
+        await at_most(self._clock, FRESH_S, self._ledger.flush())
+        now = self._clock.seconds()
+        group, first_key = await self._database.write(queries.copy, group_id, keys, now)
+        await self._snapshots.rebuild()
+        after = None if first_key is None else first_key - 1
+        while after is not None:
+            page = await self._database.read(keystates.page, self._vault, after)
+            copied = [item for item in page.keys if item.group_id == group["id"]]
+            for start in range(0, len(copied), TURN_KEYS):
+                self._ledger.take_up(copied[start : start + TURN_KEYS])
+                await deferLater(self._clock, 0)
+            after = page.last_id
+        return group
+
+    @whole
+    async def change(self, group_id: int, given: Mapping[str, Any]) -> Changed:
+        """Change what is given of a group.
 
         Raises:
             NotFound, ValidationFailed, Duplicate: as the text says.
         """
         now = self._clock.seconds()
-        group = await self._database.write(_change, group_id, given, self._channels, now)
+        check = partial(groupdraft.check_change, allow_link_local=self._allow_link_local)
+        changed = await self._database.write(_change, group_id, given, self._channels, check, now)
         await self._snapshots.rebuild()
-        return group
+        return changed
 
     @whole
-    async def remove(self, group_id: int) -> None:
-        """Delete a group and its keys: none of them is used again.
+    async def remove(self, group_id: int) -> Group:
+        """Delete a group and its keys: none of them is used again. Returns what it was.
 
         Raises:
             NotFound: there is no such group.
         """
         # So that the log rows of its last requests still find their key.
         await at_most(self._clock, FRESH_S, self._drain())
-        await self._database.write(queries.remove, group_id)
+        group = await self._database.write(queries.remove, group_id)
         self._ledger.group_removed(group_id)
         await self._snapshots.rebuild()
+        return group
 
     @whole
     async def reorder(self, items: Sequence[tuple[int, int]]) -> None:
@@ -176,13 +224,14 @@ def _change(
     group_id: int,
     given: Mapping[str, Any],
     channels: Sequence[str],
+    check: Callable[..., dict[str, Any]],
     now: float,
-) -> Group:
+) -> Changed:
     # Checked inside the transaction: what it is checked against can't change meanwhile.
     current = queries.one(connection, group_id)
     memberships = queries.count_parents(connection, group_id)
-    values = groupdraft.check_change(current, given, channels, memberships=memberships)
-    return queries.change(connection, group_id, values, now)
+    values = check(current, given, channels, memberships=memberships)
+    return Changed(current, queries.change(connection, group_id, values, now))
 
 
 def _statistics(connection: Connection, group_id: int, now: float) -> GroupStatistics:

@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from attrs import frozen
+from attrs import evolve, frozen
+from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from gptload.control.db.database import Database
 from gptload.control.db.queries import keys as queries
 from gptload.control.db.queries import timeline
-from gptload.control.db.queries.groups import must_exist
-from gptload.control.db.queries.keys import KeyRow
-from gptload.control.ledger import TURN_KEYS, Ledger
+from gptload.control.db.queries.groups import must_exist, one
+from gptload.control.db.queries.keys import Batch, KeyFilter, KeyRow
+from gptload.control.ledger import Ledger
 from gptload.control.waiting import at_most, whole
+from gptload.core import keytext
 from gptload.core.errors import ValidationFailed
-from gptload.core.keystate import State
+from gptload.core.keypool import PoolKey
+from gptload.core.keystate import Event, State
 from gptload.core.vault import Vault
 
 FRESH_S = 2.0
 # One transaction; others who want to write wait for no longer than that.
 SLICE_KEYS = 5000
+# A page that is decrypted in one go, and one reactor turn's news for the pools.
+PAGE_KEYS: Final = 1000
+TOLD_KEYS: Final = 250
+# So many keys may look alike; more are no answer to the question which one it is.
+MASKED: Final = 500
+UNDO_S: Final = 600.0
 HEAVIEST: Final = 1_000_000
 
+T = TypeVar("T")
+
 Drain = Callable[[], Coroutine[Any, Any, None]]
+
+
+@frozen
+class Undo:
+    """How to take a deletion back: `give_back(batch)` until then, in epoch seconds."""
+
+    batch: str
+    until: float
 
 
 @frozen
@@ -35,10 +55,12 @@ class Done:
     Attributes:
         count: keys that it changed.
         total: keys that the group has now.
+        undo: of a deletion; None if it met no key.
     """
 
     count: int
     total: int
+    undo: Undo | None = None
 
 
 class KeyCommands:
@@ -61,30 +83,92 @@ class KeyCommands:
         self._vault = vault
         self._ledger = ledger
         self._drain = drain
+        # What the database learns first the pools learn first: a key that was added
+        # and deleted must not come back because the news of the former took longer.
+        self._order = DeferredLock()
 
     async def page(
-        self, group_id: int, *, status: str, value: str, offset: int, limit: int
+        self, group_id: int, wanted: KeyFilter, mask: str = "", *, offset: int, limit: int
     ) -> tuple[list[KeyRow], int]:
         """Keys of a group, the last used first, and how many there are.
 
         Args:
-            status: empty for any.
-            value: a whole key; empty for any.
+            mask: what a person sees of a key, see `gptload.core.keytext.ends`; empty
+                for any.
 
         Raises:
-            NotFound: there is no such group.
+            NotFound, ValidationFailed: there is no such group; the mask fits too many.
         """
         await at_most(self._clock, FRESH_S, self._drain())
         await at_most(self._clock, FRESH_S, self._ledger.flush())
+        if mask:
+            wanted = evolve(wanted, ids=await self._masked(group_id, wanted, mask))
         return await self._database.read(
             queries.page,
             self._vault,
             group_id,
-            status=status,
-            value=value,
+            wanted,
+            now=self._clock.seconds(),
             offset=offset,
             limit=limit,
         )
+
+    async def _masked(self, group_id: int, wanted: KeyFilter, mask: str) -> tuple[int, ...]:
+        # Sealed keys can't be searched by the database, and a column with their ends
+        # would give away eight characters of each.
+        first, last = keytext.ends(mask)
+        found: list[int] = []
+        async for page in self.opened(group_id, wanted):
+            found += [
+                key_id
+                for key_id, secret in page
+                if secret is not None and secret.startswith(first) and secret.endswith(last)
+            ]
+            if len(found) > MASKED:
+                raise ValidationFailed(
+                    f"more than {MASKED} keys look like that", hint="Give more of the key's ends."
+                )
+        return tuple(found)
+
+    async def lookup(self, key: str) -> list[KeyRow]:
+        """This very key in every group that has it."""
+        await at_most(self._clock, FRESH_S, self._ledger.flush())
+        return await self._database.read(queries.lookup, self._vault, key.encode(), PAGE_KEYS)
+
+    async def opened(
+        self, group_id: int, wanted: KeyFilter, size: int = PAGE_KEYS
+    ) -> AsyncIterator[list[tuple[int, bytes | None]]]:
+        """Ids and keys, page by page; None for one that can't be decrypted.
+
+        Raises:
+            NotFound: there is no such group.
+        """
+        now, after = self._clock.seconds(), 0
+        while True:
+            page = await self._database.read(
+                queries.opened_after,
+                self._vault,
+                group_id,
+                wanted,
+                now=now,
+                after_id=after,
+                limit=size,
+            )
+            if page:
+                yield page
+            if len(page) < size:
+                return
+            after = page[-1][0]
+
+    async def count(self, group_id: int, wanted: KeyFilter) -> int:
+        """How many such keys the group has.
+
+        Raises:
+            NotFound: there is no such group.
+        """
+        await at_most(self._clock, FRESH_S, self._ledger.flush())
+        await self.must_exist(group_id)
+        return await self._database.read(queries.count, group_id, wanted, self._clock.seconds())
 
     async def must_exist(self, group_id: int) -> None:
         """
@@ -93,6 +177,13 @@ class KeyCommands:
         """
         await self._database.read(must_exist, group_id)
 
+    async def group_name(self, group_id: int) -> str:
+        """
+        Raises:
+            NotFound: there is no such group.
+        """
+        return str((await self._database.read(one, group_id))["name"])
+
     @whole
     async def add(self, group_id: int, keys: Sequence[str]) -> Done:
         """Add what the group doesn't have yet, and let it serve.
@@ -100,18 +191,35 @@ class KeyCommands:
         Raises:
             NotFound: there is no such group.
         """
-        secrets = [key.encode() for key in keys]
-        added = total = 0
-        for start in range(0, len(secrets), SLICE_KEYS):
-            piece = secrets[start : start + SLICE_KEYS]
+        added = 0
+        for start in range(0, len(keys), SLICE_KEYS):
+            piece = [key.encode() for key in keys[start : start + SLICE_KEYS]]
+            added += len(await self.add_some(group_id, piece))
+        return Done(added, await self._total(group_id))
+
+    async def add_some(self, group_id: int, wanted: Sequence[bytes]) -> list[PoolKey]:
+        """As `add`, no more keys than are right for one transaction; the new ones.
+
+        Raises:
+            NotFound: there is no such group.
+        """
+        await self._order.acquire()
+        try:
             now = self._clock.seconds()
-            fresh, total = await self._database.write(
-                queries.add, self._vault, group_id, piece, now
-            )
-            added += len(fresh)
-            for turn in range(0, len(fresh), TURN_KEYS):
-                self._ledger.keys_added(group_id, fresh[turn : turn + TURN_KEYS])
-        return Done(added, total)
+            fresh = await self._database.write(queries.add, self._vault, group_id, wanted, now)
+            await self._in_turns(fresh, lambda some: self._ledger.keys_added(group_id, some))
+        finally:
+            self._order.release()
+        return fresh
+
+    async def _in_turns(self, items: Sequence[T], tell: Callable[[Sequence[T]], None]) -> None:
+        """Tell the ledger and all pools of so many that no reactor turn takes long."""
+        for start in range(0, len(items), TOLD_KEYS):
+            tell(items[start : start + TOLD_KEYS])
+            await deferLater(self._clock, 0)
+
+    async def _total(self, group_id: int) -> int:
+        return await self._database.read(queries.count, group_id)
 
     async def find(self, group_id: int, keys: Sequence[str]) -> dict[str, int]:
         """Ids of those keys that the group has.
@@ -119,41 +227,111 @@ class KeyCommands:
         Raises:
             NotFound: there is no such group.
         """
-        secrets = [key.encode() for key in keys]
-        found = await self._database.read(queries.find, self._vault, group_id, secrets)
+        wanted = [key.encode() for key in keys]
+        found = await self._database.read(queries.find, self._vault, group_id, wanted)
         return {secret.decode(): key_id for secret, key_id in found.items()}
+
+    # Deleting, and taking that back.
 
     @whole
     async def remove(self, group_id: int, keys: Sequence[str]) -> Done:
-        """Delete these keys: they are never used again.
+        """Delete these keys: they are not used again, unless `give_back` returns them.
 
         Raises:
             NotFound: there is no such group.
         """
-        found = await self.find(group_id, keys)
-        count = await self._remove(group_id, list(found.values()))
-        return Done(count, await self._database.read(queries.count, group_id))
+        batch = self.new_batch()
+        gone = await self.remove_some(group_id, [key.encode() for key in keys], batch)
+        return Done(len(gone), await self._total(group_id), self._undo(batch, len(gone)))
+
+    async def remove_some(self, group_id: int, wanted: Sequence[bytes], batch: str) -> set[bytes]:
+        """As `remove`, as a part of a deletion; those that the group had.
+
+        Raises:
+            NotFound: there is no such group.
+        """
+        found = await self._database.read(queries.find, self._vault, group_id, wanted)
+        gone = set(await self._remove(group_id, list(found.values()), batch))
+        return {secret for secret, key_id in found.items() if key_id in gone}
 
     @whole
-    async def remove_all(self, group_id: int, *, only_invalid: bool) -> int:
-        """Delete a group's keys, or those that are invalid; how many there were.
+    async def remove_all(self, group_id: int, *, only_invalid: bool) -> Done:
+        """Delete a group's keys, or those that are invalid.
 
         Raises:
             NotFound: there is no such group.
         """
         gone = 0
         status = "invalid" if only_invalid else ""
+        batch = self.new_batch()
         async for key_ids in self._slices(group_id, status):
-            await self._ledger.flush()  # one may have recovered meanwhile
-            gone += await self._remove(group_id, key_ids, status)
+            gone += len(await self._remove(group_id, key_ids, batch, status))
+        return Done(gone, await self._total(group_id), self._undo(batch, gone))
+
+    def new_batch(self) -> str:
+        """A name for a deletion that nobody can guess or meet twice."""
+        return secrets.token_hex(12)
+
+    def _undo(self, batch: str, count: int) -> Undo | None:
+        return Undo(batch, self._clock.seconds() + UNDO_S) if count else None
+
+    async def _remove(
+        self, group_id: int, key_ids: Sequence[int], batch: str, status: str = ""
+    ) -> list[int]:
+        # So that the log rows of their last requests still find their key, and that a
+        # key comes back as it was.
+        await at_most(self._clock, FRESH_S, self._drain())
+        await self._ledger.flush()
+        await self._order.acquire()
+        try:
+            now = self._clock.seconds()
+            gone = await self._database.write(
+                queries.remove, group_id, key_ids, batch=batch, now=now, status=status
+            )
+            await self._in_turns(gone, lambda some: self._ledger.keys_removed(group_id, some))
+        finally:
+            self._order.release()
         return gone
 
-    async def _remove(self, group_id: int, key_ids: Sequence[int], status: str = "") -> int:
-        # So that the log rows of their last requests still find their key.
-        await at_most(self._clock, FRESH_S, self._drain())
-        gone = await self._database.write(queries.remove, group_id, key_ids, status)
-        self._ledger.keys_removed(group_id, gone)
-        return len(gone)
+    async def batches(self, group_id: int) -> list[Batch]:
+        """Deletions in a group that can still be undone, the last one first.
+
+        Raises:
+            NotFound: there is no such group.
+        """
+        await self.must_exist(group_id)
+        since = self._clock.seconds() - UNDO_S
+        return await self._database.read(queries.batches, group_id, since)
+
+    @whole
+    async def give_back(self, batch: str) -> tuple[Batch, int]:
+        """Undo a deletion: its keys are what they were, and serve if they did.
+
+        Returns:
+            The deletion, and how many of its keys came back: not those that the group
+            was given anew meanwhile.
+
+        Raises:
+            NotFound: there is no such deletion, or it was too long ago.
+        """
+        since = self._clock.seconds() - UNDO_S
+        deletion = await self._database.read(queries.batch_of, batch, since)
+        count, after = 0, 0
+        while True:
+            await self._order.acquire()
+            try:
+                loaded, back, last = await self._database.write(
+                    queries.give_back, self._vault, batch, after
+                )
+                await self._in_turns(loaded, self._ledger.keys_returned)
+            finally:
+                self._order.release()
+            count += back
+            if last is None:
+                return deletion, count
+            after = last
+
+    # States.
 
     @whole
     async def restore(self, group_id: int, keys: Sequence[str]) -> Done:
@@ -165,7 +343,7 @@ class KeyCommands:
         found = await self.find(group_id, keys)
         tired = [key for key in found.values() if self._is_tired(key)]
         await self._restore(group_id, tired)
-        return Done(len(tired), await self._database.read(queries.count, group_id))
+        return Done(len(tired), await self._total(group_id))
 
     @whole
     async def restore_invalid(self, group_id: int) -> int:
@@ -182,9 +360,21 @@ class KeyCommands:
         return restored
 
     async def _restore(self, group_id: int, key_ids: Sequence[int]) -> None:
-        for turn in range(0, len(key_ids), TURN_KEYS):
-            self._ledger.restored(group_id, key_ids[turn : turn + TURN_KEYS])
-            await deferLater(self._clock, 0)
+        await self._in_turns(key_ids, lambda some: self._ledger.restored(group_id, some))
+        await self._ledger.flush()
+
+    @whole
+    async def switch(self, key_id: int, event: Event) -> None:
+        """Take a key out of use until a person wants it back, or put it into use again.
+
+        Args:
+            event: `Event.SWITCHED_OFF` or `Event.SWITCHED_ON`.
+
+        Raises:
+            NotFound: there is no such key.
+        """
+        group_id = await self._database.read(queries.group_of, key_id)
+        self._ledger.switched(group_id, (key_id,), event)
         await self._ledger.flush()
 
     def _is_tired(self, key_id: int) -> bool:

@@ -24,12 +24,13 @@ from gptload.control.db.database import Database
 from gptload.control.db.queries import keystates, timeline
 from gptload.control.db.queries.keystates import Written
 from gptload.control.loop import Loop
+from gptload.control.status import Job
 from gptload.core import breaker
 from gptload.core.correlation import Correlation
 from gptload.core.errors import DatabaseUnavailable
 from gptload.core.keyevents import Change, Happened, KeyView, WaySuspected
 from gptload.core.keypool import PoolKey
-from gptload.core.keystate import State
+from gptload.core.keystate import Event, State
 from gptload.core.outcome import Verdict
 from gptload.core.pace import Pace
 from gptload.core.standing import Standings
@@ -119,7 +120,7 @@ class Ledger:
         while True:
             page = await self._database.read(keystates.page, self._vault, after)
             for start in range(0, len(page.keys), TURN_KEYS):
-                self._take_up(page.keys[start : start + TURN_KEYS])
+                self.take_up(page.keys[start : start + TURN_KEYS])
                 await deferLater(self._clock, 0)
             self.unreadable += page.unreadable
             if page.last_id is None:
@@ -132,7 +133,8 @@ class Ledger:
                 count=self.unreadable,
             )
 
-    def _take_up(self, loaded: Sequence[keystates.Loaded]) -> None:
+    def take_up(self, loaded: Sequence[keystates.Loaded]) -> None:
+        """These rows are in the database, with states of their own."""
         now = self._clock.seconds()
         by_group: defaultdict[int, list[PoolKey]] = defaultdict(list)
         for item in loaded:
@@ -185,12 +187,21 @@ class Ledger:
         for change in self.standings.restored(group_id, key_ids, self._clock.seconds()):
             self._changed(change)
 
+    def switched(self, group_id: int, key_ids: Iterable[int], event: Event) -> None:
+        """A person switched these keys off or on; see `Standings.switched`."""
+        for change in self.standings.switched(group_id, key_ids, event, self._clock.seconds()):
+            self._changed(change)
+
     def keys_added(self, group_id: int, keys: Sequence[PoolKey]) -> None:
         """These rows are in the database now."""
         now = self._clock.seconds()
         for key in keys:
             self.standings.take_up(group_id, key, "", now)
         self._publish(KeysAdded(group_id, tuple(keys)))
+
+    def keys_returned(self, loaded: Sequence[keystates.Loaded]) -> None:
+        """These rows are in the database again, as they were."""
+        self.take_up(loaded)
 
     def key_weighed(self, group_id: int, key_id: int, secret: bytes, weight: int) -> None:
         """This row has another weight now."""
@@ -315,11 +326,12 @@ class LedgerWriter(Service):
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, ledger: Ledger) -> None:
+    def __init__(self, clock: IReactorTime, ledger: Ledger, job: Job | None = None) -> None:
         self._clock = clock
         self._ledger = ledger
         self._pace = Pace()
-        self._loop = Loop(clock, self._tick)
+        self._job = Job() if job is None else job
+        self._loop = Loop(clock, self._tick, self._job)
 
     def startService(self) -> None:
         """Write whatever changes from now on."""
@@ -343,14 +355,17 @@ class LedgerWriter(Service):
         try:
             await self._ledger.flush()
         except DatabaseUnavailable as error:
+            self._job.failed(self._clock.seconds(), error)
             if self._pace.due(self._clock.seconds()):
                 self.log.error(
                     "The states of {count} keys wait for the database: {reason}",
                     count=self._ledger.unwritten,
                     reason=error.message,
                 )
-        except Exception:  # a LoopingCall ends with its first unhandled error
+        except Exception as error:  # a LoopingCall ends with its first unhandled error
+            self._job.failed(self._clock.seconds(), error)
             if self._pace.due(self._clock.seconds()):
                 self.log.failure("Key states can't be written")
         else:
+            self._job.succeeded(self._clock.seconds())
             self._pace.reset()

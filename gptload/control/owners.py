@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from gptload.control.db.database import Database
 from gptload.control.db.queries import owners
 from gptload.control.loop import Loop
+from gptload.control.status import Job
 from gptload.core.errors import DatabaseUnavailable
 from gptload.core.pace import Pace
 from gptload.core.sticky import OWNERS_LIMIT
@@ -48,6 +49,7 @@ class OwnerWriter(Service):
         database: Database,
         publish: Callable[[KeyChange], None],
         limit: int = OWNERS_LIMIT,
+        job: Job | None = None,
     ) -> None:
         """
         Args:
@@ -63,7 +65,8 @@ class OwnerWriter(Service):
         self._unwritten: dict[tuple[int, str], OwnerNoted] = {}
         self._prune_at = clock.seconds()
         self._pace = Pace()
-        self._loop = Loop(clock, self._tick)
+        self._job = Job() if job is None else job
+        self._loop = Loop(clock, self._tick, self._job)
 
     @property
     def unwritten(self) -> int:
@@ -117,16 +120,19 @@ class OwnerWriter(Service):
                 await self._database.write(owners.prune, now, self._limit)
                 self._prune_at = now + PRUNE_S
         except DatabaseUnavailable as error:
+            self._job.failed(now, error)
             if self._pace.due(now):
                 self.log.error(
                     "The owners of {count} resources wait for the database: {reason}",
                     count=self.unwritten,
                     reason=error.message,
                 )
-        except Exception:  # a LoopingCall ends with its first unhandled error
+        except Exception as error:  # a LoopingCall ends with its first unhandled error
+            self._job.failed(now, error)
             if self._pace.due(now):
                 self.log.failure("Owners of resources can't be written")
         else:
+            self._job.succeeded(now)
             self._pace.reset()
 
     async def _write(self) -> None:

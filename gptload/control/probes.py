@@ -114,7 +114,7 @@ class Probes:
         wanted = list(keys)
         secrets = [key.encode() for key in wanted]
         found = await self._database.read(queries.find, self._vault, group_id, secrets)
-        group = self._group(group_id)
+        group = self.group(group_id)
         results: dict[str, Result] = {}
         waiting = iter(dict.fromkeys(wanted))
 
@@ -132,7 +132,12 @@ class Probes:
         await gatherResults(workers, consumeErrors=True)
         return [results[key] for key in wanted]
 
-    def _group(self, group_id: int) -> Group:
+    def group(self, group_id: int) -> Group:
+        """A group whose keys can be tested.
+
+        Raises:
+            NotFound, ValidationFailed: there is no such group; it can't test keys.
+        """
         group = self._snapshots.current.by_id.get(group_id)
         if group is None:
             reason = self._snapshots.unusable.get(group_id)
@@ -147,19 +152,35 @@ class Probes:
         return group
 
     async def _test(self, group: Group, key_id: int, key: str) -> Result:
-        secret = key.encode()
         try:
-            verdict, error = await self._ask(group, secret)
-        except UpstreamFailure as failure:
-            verdict, error = None, f"not proven: {failure}"
+            _, error = await self.check(group, key_id, key.encode())
         except CancelledError:
             raise  # whoever asked has gone
         except Exception:  # a plugin's: the other keys still want their result
             self.log.failure("A test of key {key_id} failed", key_id=key_id)
-            verdict, error = None, "not proven: the channel's plugin failed; see the log"
+            error = "not proven: the channel's plugin failed; see the log"
+        return Result(key, not error, error)
+
+    async def check(self, group: Group, key_id: int, secret: bytes) -> tuple[Verdict | None, str]:
+        """Ask about one key. What is seen of it is in force before this returns.
+
+        Args:
+            group: a standard one; it must be of the current snapshot.
+
+        Returns:
+            What is proven of the key, None for nothing; and why it isn't proven good,
+            without the key itself: empty when it is.
+
+        Raises:
+            Exception: whatever the channel's plugin raises.
+        """
+        try:
+            verdict, error = await self._ask(group, secret)
+        except UpstreamFailure as failure:
+            verdict, error = None, f"not proven: {failure}"
         if verdict is not None:
             self._ledger.tested(group.id, key_id, verdict)
-        return Result(key, not error, redact(error, (secret,)))
+        return verdict, redact(error, (secret,))
 
     async def _ask(self, group: Group, secret: bytes) -> tuple[Verdict | None, str]:
         """The verdict, if the answer is one, and an error text unless the key is good."""

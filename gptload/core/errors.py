@@ -82,6 +82,13 @@ class Duplicate(GptloadError):
     code = "DUPLICATE_RESOURCE"
 
 
+class TaskInProgress(GptloadError):
+    """A group has one task at a time."""
+
+    status = 409
+    code = "TASK_IN_PROGRESS"
+
+
 class BodyTooLarge(GptloadError):
     """More bytes than we are willing to hold."""
 

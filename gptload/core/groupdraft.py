@@ -32,12 +32,15 @@ _UNSAFE_IN_PATH: Final = re.compile(r"[^\x21-\x7e]|[#\"<>\\^`{|}]")
 # Setting one of these would change where the request ends, not what it says.
 
 
-def check_new(given: Values, channels: Sequence[str]) -> dict[str, Any]:
+def check_new(
+    given: Values, channels: Sequence[str], *, allow_link_local: bool = False
+) -> dict[str, Any]:
     """The row of a new group.
 
     Args:
         given: what was sent; None counts as absent.
         channels: the channel types there are.
+        allow_link_local: whether an upstream may be a link-local or metadata address.
 
     Raises:
         ValidationFailed: with the first fault.
@@ -53,7 +56,7 @@ def check_new(given: Values, channels: Sequence[str]) -> dict[str, Any]:
         row["test_model"] = _text("test_model", sent.get("test_model", ""))
         if not row["test_model"]:
             raise ValidationFailed("Test model is required")
-        row["upstreams"] = _upstreams(sent.get("upstreams"))
+        row["upstreams"] = _upstreams(sent.get("upstreams"), allow_link_local)
         row["validation_endpoint"] = _validation_path(sent.get("validation_endpoint", ""))
     row["config"] = _config(sent.get("config", {}))
     row["header_rules"] = _header_rules(sent.get("header_rules", []))
@@ -68,7 +71,12 @@ def check_new(given: Values, channels: Sequence[str]) -> dict[str, Any]:
 
 
 def check_change(
-    current: Values, given: Values, channels: Sequence[str], *, memberships: int
+    current: Values,
+    given: Values,
+    channels: Sequence[str],
+    *,
+    memberships: int,
+    allow_link_local: bool = False,
 ) -> dict[str, Any]:
     """The columns that change.
 
@@ -76,6 +84,7 @@ def check_change(
         current: the group's row.
         given: what was sent; None counts as absent. `group_type` never changes.
         memberships: how many aggregates the group belongs to.
+        allow_link_local: whether an upstream may be a link-local or metadata address.
 
     Raises:
         ValidationFailed: with the first fault.
@@ -98,7 +107,7 @@ def check_change(
         take("validation_endpoint", _validation_path)
     _check_reference(current, row, memberships)
     if not is_aggregate:
-        take("upstreams", _upstreams)
+        take("upstreams", lambda value: _upstreams(value, allow_link_local))
     take("config", _config)
     take("header_rules", _header_rules)
     take("model_redirect_rules", lambda value: _redirects(value, is_aggregate))
@@ -121,6 +130,16 @@ def _check_reference(current: Values, row: dict[str, Any], memberships: int) -> 
             "Its channel type and validation endpoint cannot be modified",
             hint="Take it out of the aggregate groups first.",
         )
+
+
+def check_copied_keys(keys: str) -> None:
+    """Which keys a copy of a group gets.
+
+    Raises:
+        ValidationFailed: it is none of the words for it.
+    """
+    if keys not in ("all", "valid_only", "none"):
+        raise ValidationFailed("Invalid copy_keys value. Must be 'none', 'valid_only', or 'all'")
 
 
 def check_order(items: Sequence[tuple[int, int]]) -> dict[int, int]:
@@ -231,14 +250,17 @@ def _validation_path(text: str) -> str:
     return path
 
 
-def _upstreams(given: object) -> list[dict[str, Any]]:
+def _upstreams(given: object, allow_link_local: bool) -> list[dict[str, Any]]:
     if given is None:
         raise _bad_upstreams("upstreams field is required")
     if not isinstance(given, list) or not all(isinstance(item, dict) for item in given):
         raise _bad_upstreams('expected a list of {"url": …, "weight": …}')
     if not given:
         raise _bad_upstreams("at least one upstream is required")
-    rows = [_upstream(item, f"upstreams[{number}]") for number, item in enumerate(given)]
+    rows = [
+        _upstream(item, f"upstreams[{number}]", allow_link_local)
+        for number, item in enumerate(given)
+    ]
     if not any(row["weight"] for row in rows):
         raise _bad_upstreams(
             "at least one upstream must have a weight greater than 0",
@@ -247,7 +269,7 @@ def _upstreams(given: object) -> list[dict[str, Any]]:
     return rows
 
 
-def _upstream(given: Values, where: str) -> dict[str, Any]:
+def _upstream(given: Values, where: str, allow_link_local: bool) -> dict[str, Any]:
     url, weight = given.get("url", ""), given.get("weight", 0)
     if not isinstance(url, str):
         raise _bad_upstreams("upstream URL must be a string", f"See {where}.url.")
@@ -261,9 +283,15 @@ def _upstream(given: Values, where: str) -> dict[str, Any]:
         )
     url = url.strip()
     try:
-        return {"url": paths.parse_upstream(url, weight).url, "weight": weight}
+        upstream = paths.parse_upstream(url, weight)
     except ValueError as error:
         raise _bad_upstreams(str(error)[:400], f"See {where}.url.") from None
+    if not allow_link_local and paths.is_link_local(upstream.origin.host):
+        raise _bad_upstreams(
+            "a link-local or metadata address can't be an upstream",
+            f"See {where}.url. ALLOW_LINK_LOCAL_UPSTREAMS=true allows it.",
+        )
+    return {"url": upstream.url, "weight": weight}
 
 
 def _bad_upstreams(reason: str, hint: str = "") -> ValidationFailed:

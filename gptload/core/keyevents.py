@@ -92,6 +92,8 @@ class Happened(Enum):
     TESTED_GOOD = "tested_good"
     TESTED_BAD = "tested_bad"
     RESTORED = "restored"  # by a person
+    SWITCHED_OFF = "switched_off"  # by a person
+    SWITCHED_ON = "switched_on"
 
 
 @frozen

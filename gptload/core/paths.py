@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from gptload.core.headers import QUERY_CREDENTIALS
 from gptload.core.snapshot import Origin, Upstream
 
 PROXY_PREFIX = b"/proxy/"
+_INTEGRATION = b"/api/integration/info"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_AWS_METADATA = ipaddress.ip_address("fd00:ec2::254")
+_METADATA_NAMES = frozenset(["metadata.google.internal", "metadata.goog", "metadata"])
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\"<>\\^`{|}]")
 
 
@@ -32,6 +36,12 @@ def split_proxy_target(target: bytes) -> tuple[bytes, bytes, bytes]:
     if end < 0:
         return path[len(PROXY_PREFIX) :], b"/", query
     return path[len(PROXY_PREFIX) : end], path[end:], query
+
+
+def asks_about_group(target: bytes) -> bool:
+    """Whether `/proxy/{group}/…` is `/api/integration/info`, which the control plane answers."""
+    path = target.partition(b"?")[0]
+    return path.endswith(_INTEGRATION) and split_proxy_target(path)[1] == _INTEGRATION
 
 
 def split_query(query: bytes) -> tuple[bytes, list[bytes]]:
@@ -111,6 +121,27 @@ def parse_upstream(url: str, weight: int) -> Upstream:
         query=_ascii(parts.query),
         weight=weight,
     )
+
+
+def is_link_local(host: str) -> bool:
+    """Whether a host is where clouds keep their machines' credentials.
+
+    Every way of writing an IPv4 address counts (`2852039166`, `0xa9fea9fe`): resolvers
+    read them all. Loopback and private networks are no such place.
+    """
+    name = host.lower().rstrip(".").partition("%")[0]
+    if name in _METADATA_NAMES:
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        try:
+            address = ipaddress.ip_address(socket.inet_aton(name))
+        except (OSError, ValueError):
+            return False
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    return address.is_link_local or address == _AWS_METADATA
 
 
 def _is_ipv6(host: str) -> bool:

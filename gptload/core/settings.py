@@ -108,7 +108,7 @@ class Settings:
         7,
         BASIC,
         "Log Retention Days",
-        "How long request logs and hourly statistics are kept; 0 keeps them for ever.",
+        "How long request logs are kept; 0 keeps them for ever.",
         unit="days",
         between=(0, 36_500),
         group=False,

@@ -450,6 +450,27 @@ class Standings:
             self._drop_if_plain(key_id)
         return changes
 
+    def switched(
+        self, group_id: int, key_ids: Iterable[int], event: Event, now: float
+    ) -> list[Change]:
+        """A person switched these keys off or on; what is on again begins anew.
+
+        Args:
+            event: `Event.SWITCHED_OFF` or `Event.SWITCHED_ON`.
+        """
+        changes = []
+        for key_id in key_ids:
+            standing = self._standing(group_id, key_id, now)
+            if NEXT[standing.state, event] is not standing.state:
+                happened = _SWITCHED[event]
+                if event is Event.SWITCHED_ON:
+                    standing.strikes, standing.rests, standing.growths = 0, {}, {}
+                standing.move(event, now, happened.value if event is Event.SWITCHED_OFF else "")
+                cause = KeyEvent(group_id, key_id, Seen.OK, now)
+                changes.append(self._changed(happened, cause, key_id))
+            self._drop_if_plain(key_id)
+        return changes
+
     # Which keys there are.
 
     def take_up(self, group_id: int, key: PoolKey, reason: str, changed_at: float | None) -> None:
@@ -511,6 +532,10 @@ class Standings:
 _ABOUT_MODELS: Final = frozenset([Scope.KEY_MODEL, Scope.ACCOUNT_MODEL])
 _ABOUT_ACCOUNTS: Final = frozenset([Scope.ACCOUNT, Scope.ACCOUNT_MODEL])
 _ABOUT_KEYS: Final = frozenset([Scope.KEY]) | _ABOUT_MODELS | _ABOUT_ACCOUNTS
+_SWITCHED: Final = {
+    Event.SWITCHED_OFF: Happened.SWITCHED_OFF,
+    Event.SWITCHED_ON: Happened.SWITCHED_ON,
+}
 _OUTCOMES: Final = {
     Seen.LIMITED: Outcome.RATE_LIMITED,
     Seen.EXHAUSTED: Outcome.KEY_EXHAUSTED,

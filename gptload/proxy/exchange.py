@@ -214,11 +214,17 @@ class Exchange:
         else:
             self.refuse(self._search.nobody())
 
-    def _may_wait(self) -> bool:
-        """Wait for a key to come back, if the group lets it."""
+    def _may_wait(self, *, in_time: bool = False) -> bool:
+        """Wait for a key to come back, if the group lets it.
+
+        Args:
+            in_time: only for one that will be there in time: there is an answer already.
+        """
         plane, request = self.plane, self.request
-        wait_s = request.entry.settings.max_wait_for_key
-        if not wait_s or self.wakes_at() is None or plane.ticks() >= self._wait_end:
+        wait_s, wakes_at = request.entry.settings.max_wait_for_key, self.wakes_at()
+        if not wait_s or wakes_at is None or plane.ticks() >= self._wait_end:
+            return False
+        if in_time and wakes_at > plane.seconds() + wait_s:
             return False
         if not plane.waiting.enter(request.entry, request.model, self):
             return False
@@ -367,7 +373,7 @@ class Exchange:
         if following is None:
             self._believe(alone=True)
         waits = following is None and verdict.outcome in _LIMITS and self._search.is_dry
-        waits = waits and complete and self._may_wait()
+        waits = waits and complete and self._may_wait(in_time=True)
         error = redact(message_of(answer), (secret,))
         self._record(attempt, verdict, status, error, final=following is None and not waits)
         if following is None:

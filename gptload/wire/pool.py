@@ -43,6 +43,11 @@ class ConnectionPool:
         self._closed = False
         self.idle_count = 0
 
+    @property
+    def open_count(self) -> int:
+        """Connections of all routes, the idle ones among them."""
+        return len(self._routes)
+
     def acquire(
         self, route: Route, waiter: Waiter, connect_timeout_s: float, *, fresh: bool = False
     ) -> Callable[[], None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
 revision = "0001"
 down_revision = None
@@ -13,6 +14,8 @@ depends_on = None
 # As they were when this step was written; tables.py moves on.
 Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 Instant: sa.Double[float] = sa.Double()
+# MySQL's TEXT ends at 65,535 bytes.
+LongText = sa.Text().with_variant(MEDIUMTEXT, "mysql")
 
 
 def upgrade() -> None:
@@ -20,7 +23,7 @@ def upgrade() -> None:
         "system_settings",
         sa.Column("id", Id, primary_key=True, autoincrement=True),
         sa.Column("setting_key", sa.String(255), nullable=False, unique=True),
-        sa.Column("setting_value", sa.Text, nullable=False),
+        sa.Column("setting_value", LongText, nullable=False),
         sa.Column("description", sa.String(512), nullable=False, server_default=""),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("updated_at", Instant, nullable=False),
@@ -30,7 +33,7 @@ def upgrade() -> None:
         sa.Column("id", Id, primary_key=True, autoincrement=True),
         sa.Column("name", sa.String(255), nullable=False, unique=True),
         sa.Column("display_name", sa.String(255), nullable=False, server_default=""),
-        sa.Column("proxy_keys", sa.Text, nullable=False),
+        sa.Column("proxy_keys", LongText, nullable=False),
         sa.Column("description", sa.String(512), nullable=False, server_default=""),
         sa.Column("group_type", sa.String(50), nullable=False, server_default="standard"),
         sa.Column("upstreams", sa.JSON, nullable=False),
@@ -106,7 +109,7 @@ def upgrade() -> None:
         sa.Column("request_type", sa.String(20), nullable=False, server_default="final"),
         sa.Column("upstream_addr", sa.String(500), nullable=False, server_default=""),
         sa.Column("is_stream", sa.Boolean, nullable=False),
-        sa.Column("request_body", sa.Text, nullable=False),
+        sa.Column("request_body", LongText, nullable=False),
         sa.Column("exchange_id", sa.String(36), nullable=False, server_default=""),
         sa.Column("key_id", Id, nullable=False, server_default="0"),
         sa.Column("first_byte_ms", sa.BigInteger, nullable=True),

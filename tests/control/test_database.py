@@ -48,32 +48,6 @@ def test_every_spelling_of_a_file_is_understood(dsn: str, path: str) -> None:
     assert parse_dsn(dsn).database == os.path.abspath(path)
 
 
-@pytest.mark.parametrize(
-    "dsn",
-    [
-        "",
-        "   ",
-        "sqlite://",
-        ":memory:",
-        "sqlite://:memory:",
-        "file:x?mode=memory",
-        "postgres://user:s3cret@host/db",
-        "postgresql://user:s3cret@host/db",
-        "mysql://user:s3cret@host/db",
-        "user:s3cret@tcp(host:3306)/db?charset=utf8mb4",
-        "user:s3cret@unix(/run/mysqld.sock)/db",
-        "host=localhost user=gptload password=s3cret dbname=gptload",
-        "mongodb://user:s3cret@host/db",
-    ],
-)
-def test_anything_else_is_refused_with_what_is_supported_and_no_secret(
-    dsn: str,
-) -> None:
-    with pytest.raises(ValueError, match="SQLite") as caught:
-        parse_dsn(dsn)
-    assert "s3cret" not in str(caught.value)
-
-
 def test_a_new_file_and_its_folder_are_made_for_their_owner_alone(
     tmp_path: Path,
 ) -> None:
@@ -88,6 +62,7 @@ def test_a_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         make_engine(parse_dsn(str(tmp_path / "file" / "x.db")))
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize(
     ("pragma", "value"),
     [
@@ -162,6 +137,7 @@ def test_a_damaged_file_is_said_to_be_none(tmp_path: Path) -> None:
     engine.dispose()
 
 
+@pytest.mark.sqlite_only
 def test_no_error_repeats_a_statement_or_a_value(engine: Engine) -> None:
     def broken(connection: Connection) -> None:
         connection.execute(text("SELECT :key FROM nowhere"), {"key": "s3cret"})
@@ -174,9 +150,10 @@ def test_no_error_repeats_a_statement_or_a_value(engine: Engine) -> None:
 
 
 def test_a_name_that_is_taken_is_the_works_own_fault(engine: Engine) -> None:
-    run_write(engine, add_fact, "x", "s3cret")
+    """The servers' drivers quote the values."""
+    run_write(engine, add_fact, "s3cret", "s3cret")
     with pytest.raises(IntegrityError) as caught:
-        run_write(engine, add_fact, "x", "s3cret")
+        run_write(engine, add_fact, "s3cret", "s3cret")
     assert "s3cret" not in str(caught.value)
 
 
@@ -188,7 +165,7 @@ def test_a_key_of_no_group_is_refused(engine: Engine) -> None:
             )
         )
 
-    with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+    with pytest.raises(IntegrityError):
         run_write(engine, orphan)
 
 

@@ -24,6 +24,7 @@ from gptload.control.db.queries.facts import (
 )
 from gptload.control.db.tables import api_keys, key_changes
 from gptload.control.ledger import WAITING_LINES, WRITE_S, Ledger, LedgerWriter
+from gptload.control.loop import LONGEST_WAIT_S
 from gptload.core.breaker import State as BreakerState
 from gptload.core.errors import DatabaseUnavailable
 from gptload.core.keyevents import KeyView
@@ -593,7 +594,7 @@ async def test_a_locked_database_keeps_changes_and_says_so_once_a_minute(
     assert live.view(key_id).state is State.INVALID
     other.execute("ROLLBACK")
     other.close()
-    live.clock.advance(WRITE_S)
+    live.clock.advance(LONGEST_WAIT_S)
     await settled(impatient)
     assert (await impatient.read(stored))[key_id][0] == "invalid"
 

@@ -15,6 +15,7 @@ from twisted.logger import globalLogPublisher
 from gptload.control.db.database import Database, run_write
 from gptload.control.db.queries import owners
 from gptload.control.db.tables import resource_owners
+from gptload.control.loop import LONGEST_WAIT_S
 from gptload.control.owners import PRUNE_S, WRITE_S, OwnerWriter
 from gptload.core.errors import DatabaseUnavailable
 from gptload.link.messages import KeyChange, OwnerNoted, OwnersKnown
@@ -132,7 +133,7 @@ def test_nothing_is_lost_while_the_database_is_away(scene: Scene, said: list[str
         scene.writer.noted(noted("a", key_id=2))
     assert len([line for line in said if "wait for the database" in line]) == 1
     scene.database.failure = None
-    scene.clock.advance(WRITE_S)
+    scene.clock.advance(LONGEST_WAIT_S)
     assert scene.stored() == {"a": 2, "b": 1}
     assert scene.writer.unwritten == 0
 

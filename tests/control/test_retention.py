@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from gptload.control.db.database import Database
 from gptload.control.db.queries import records as queries
 from gptload.control.db.queries import timeline
-from gptload.control.db.tables import group_hourly_stats, key_changes, request_logs
+from gptload.control.db.tables import key_changes, request_logs, rollups
 from gptload.control.jobs.retention import DAY_S, INTERVAL_S, SLICE_ROWS, Retention
 from gptload.core.keyevents import Change, Happened, KeyView
 from tests.parts.records import make_record
@@ -26,15 +26,13 @@ def clock() -> Clock:
 
 def add_logs(connection: Connection, *ages_days: float) -> None:
     records = [make_record(at=NOW - age * DAY_S, is_final=False) for age in ages_days]
-    queries.move(connection, records, NOW, "x", 1)
+    queries.move(connection, records, "x", 1)
 
 
-def add_hour(connection: Connection, age_days: float) -> None:
-    connection.execute(
-        insert(group_hourly_stats).values(
-            time=NOW - age_days * DAY_S, group_id=1, created_at=0, updated_at=0
-        )
-    )
+def add_rollup(connection: Connection, step: int, age_days: float) -> None:
+    at = int(NOW - age_days * DAY_S)
+    row = {"kind": "all", "step": step, "at": at, "subject": "", "detail": "[[],[],[]]"}
+    connection.execute(insert(rollups).values(row))
 
 
 def add_line(connection: Connection, age_days: float) -> None:
@@ -52,8 +50,8 @@ def log_ages(connection: Connection) -> list[float]:
     return sorted(round((NOW - time) / DAY_S, 2) for time in times)
 
 
-def hour_ages(connection: Connection) -> list[float]:
-    times = connection.execute(select(group_hourly_stats.c.time)).scalars()
+def rollup_ages(connection: Connection, step: int) -> list[float]:
+    times = connection.execute(select(rollups.c.at).where(rollups.c.step == step)).scalars()
     return sorted(round((NOW - time) / DAY_S, 2) for time in times)
 
 
@@ -69,15 +67,16 @@ async def test_zero_keeps_all(clock: Clock, database: Database) -> None:
     assert await database.read(log_ages) == [0, 5000]
 
 
-async def test_statistics_go_too_but_never_the_days_that_the_dashboard_compares(
+async def test_rollups_are_kept_the_longer_the_coarser_whatever_the_logs(
     clock: Clock, database: Database
 ) -> None:
-    for age in (0, 1.9, 2.9, 3.1, 7.1):
-        await database.write(add_hour, age)
-    await Retention(clock, database, lambda: 7).sweep()
-    assert await database.read(hour_ages) == [0, 1.9, 2.9, 3.1]
-    await Retention(clock, database, lambda: 1).sweep()
-    assert await database.read(hour_ages) == [0, 1.9, 2.9]
+    for step in (60, 3600, 86_400):
+        for age in (0, 2.9, 3.1, 89, 91, 1829, 1831):
+            await database.write(add_rollup, step, age)
+    await Retention(clock, database, lambda: 0).sweep()
+    assert await database.read(rollup_ages, 60) == [0, 2.9]
+    assert await database.read(rollup_ages, 3600) == [0, 2.9, 3.1, 89]
+    assert await database.read(rollup_ages, 86_400) == [0, 2.9, 3.1, 89, 91, 1829]
 
 
 async def test_more_than_a_slice_goes_in_one_sweep(clock: Clock, database: Database) -> None:
@@ -97,7 +96,7 @@ async def test_lines_of_timelines_are_kept_as_long_as_logs(
 
 async def swept(database: Database) -> None:
     """Wait for a sweep: the writer's thread takes turns, and each kind of row is one."""
-    for _ in range(4):
+    for _ in range(24):
         await database.write(log_ages)
 
 

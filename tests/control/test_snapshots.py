@@ -170,7 +170,8 @@ def spoil(connection: Connection, group_id: int, column: str, value: str) -> Non
         ("upstreams", "[]", "it has no upstream with a weight greater than 0"),
         ("upstreams", '[{"url":"ftp://a","weight":1}]', "invalid URL format"),
         ("upstreams", "[7]", "its upstreams are no list of JSON objects"),
-        ("config", "{", "its config are no JSON"),
+        # The others keep broken JSON out by themselves.
+        pytest.param("config", "{", "its config are no JSON", marks=pytest.mark.sqlite_only),
         ("config", "[]", "its config are no JSON object"),
         (
             "config",
@@ -208,7 +209,7 @@ async def test_a_group_that_cannot_be_used_is_left_out_and_named_and_the_rest_wo
          1, "error_rules[1].status: "),
         ('[{"status": 429, "outcome": "rate_limited", "regex": "(a+)+"}]',
          0, "error_rules[0].regex: "),
-        ("{", 0, "error_rules: no JSON"),
+        pytest.param("{", 0, "error_rules: no JSON", marks=pytest.mark.sqlite_only),
         ('{"a": 1}', 0, "error_rules: must be a list"),
         ("[7]", 0, "error_rules[0]: must be an object"),
     ],

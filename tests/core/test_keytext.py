@@ -6,7 +6,7 @@ import json
 
 import pytest
 from hypothesis import given
-from hypothesis.strategies import characters, lists, sampled_from, text
+from hypothesis.strategies import characters, integers, lists, sampled_from, text
 
 from gptload.core import keytext
 from gptload.core.errors import ValidationFailed
@@ -71,3 +71,79 @@ def test_d65_fragments_never_become_keys(bad: str) -> None:
     with pytest.raises(ValidationFailed) as refused:
         keytext.split(bad)
     assert bad not in refused.value.message
+
+
+# Texts of any size, in pieces.
+
+
+def cut(whole: str, places: list[int]) -> list[str]:
+    edges = sorted({0, len(whole), *(place % (len(whole) + 1) for place in places)})
+    return [whole[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+
+
+@given(
+    lists(KEYS, min_size=1),
+    sampled_from([" ", "\n", ",", ";", "\r\n", "\t, ;"]),
+    lists(integers(0, 10_000)),
+)
+def test_a_text_in_pieces_holds_the_keys_of_the_whole_each_once(
+    keys: list[str], gap: str, places: list[int]
+) -> None:
+    whole = gap.join(keys)
+    reading = keytext.read(cut(whole, places))
+    once = dict.fromkeys(keytext.split(whole))
+    assert [key.decode() for key in reading.keys] == list(once)
+    assert reading.found == len(keytext.split(whole))
+    assert reading.repeated == reading.found - len(once)
+    assert reading.bad == 0
+
+
+@given(lists(KEYS), lists(integers(0, 10_000)), sampled_from([None, 1]))
+def test_an_array_in_pieces_is_the_same_array(
+    keys: list[str], places: list[int], indent: int | None
+) -> None:
+    reading = keytext.read(cut(f"\ufeff {json.dumps(keys, indent=indent)}\n", places))
+    assert [key.decode() for key in reading.keys] == list(
+        dict.fromkeys(keytext.split(json.dumps(keys)))
+    )
+
+
+@given(text(max_size=60), lists(integers(0, 60)))
+def test_where_a_text_is_cut_changes_nothing(whole: str, places: list[int]) -> None:
+    def told(pieces: list[str]) -> object:
+        try:
+            return keytext.read(pieces)
+        except ValidationFailed as error:
+            return error.message
+
+    assert told(cut(whole, places)) == told([whole])
+
+
+def test_lines_are_told_of_what_is_repeated_or_bad() -> None:
+    reading = keytext.read(["\n a", "\nb a\n", "x" * 5000, "y\r\n\x01c\n\ud800\nd"])
+    assert (reading.keys, list(reading.lines)) == ([b"a", b"b", b"d"], [2, 3, 7])
+    assert (reading.found, reading.repeated, reading.repeated_lines) == (7, 1, [3])
+    assert [(line.line, line.reason) for line in reading.bad_lines] == [
+        (4, "longer than 4096 characters"),
+        (5, "a blank or a control character inside"),
+        (6, "half a surrogate pair is no character"),
+    ]
+
+
+def test_a_report_names_no_more_lines_than_a_person_reads() -> None:
+    reading = keytext.read("a\n" for _ in range(1000))
+    assert (reading.repeated, len(reading.repeated_lines)) == (999, keytext.REPORTED)
+
+
+@pytest.mark.parametrize(
+    ("mask", "ends"),
+    [
+        ("sk-p****wxyz", (b"sk-p", b"wxyz")),
+        ("sk-p...wxyz", (b"sk-p", b"wxyz")),
+        ("…wxyz", (b"", b"wxyz")),
+        ("wxyz", (b"", b"wxyz")),
+        ("sk-*", (b"sk-", b"")),
+    ],
+)
+def test_a_mask_shows_a_key_s_ends(mask: str, ends: tuple[bytes, bytes]) -> None:
+    assert keytext.ends(mask) == ends

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gptload.core import paths
 from gptload.core.headers import QUERY_CREDENTIALS
 from gptload.core.paths import join, parse_upstream, split_proxy_target, split_query
 
@@ -144,3 +145,38 @@ def test_no_credential_pair_is_ever_left(pairs: list[bytes]) -> None:
     originals = query.split(b"&")
     for pair in kept:  # what stays keeps its bytes and its order
         position = originals.index(pair, position) + 1
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("169.254.1.1", True),
+        ("0xa9.254.43518", True),
+        ("fe80::1%eth0", True),
+        ("::ffff:169.254.169.254", True),
+        ("fd00:ec2::254", True),
+        ("METADATA.google.internal.", True),
+        ("169.255.0.1", False),
+        ("127.0.0.1", False),
+        ("fd00::1", False),
+        ("api.example", False),
+        ("1", False),
+        ("", False),
+    ],
+)
+def test_where_clouds_keep_credentials(host: str, expected: bool) -> None:
+    assert paths.is_link_local(host) is expected
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (b"/proxy/openai/api/integration/info?key=sk-a", True),
+        (b"/proxy/openai/api/integration/info", True),
+        (b"/proxy/openai/v1/api/integration/info", False),
+        (b"/proxy/openai/v1?x=/api/integration/info", False),
+        (b"/proxy/api/integration/info", False),
+    ],
+)
+def test_a_group_is_asked_about_itself_by_one_path_only(target: bytes, expected: bool) -> None:
+    assert paths.asks_about_group(target) is expected

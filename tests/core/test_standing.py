@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gptload.core.correlation import LONGEST_S, Correlation
 from gptload.core.keyevents import Change, Happened, KeyEvent, KeyView, Seen, WaySuspected
 from gptload.core.keypool import PoolKey
-from gptload.core.keystate import State
+from gptload.core.keystate import Event, State
 from gptload.core.outcome import Outcome, Scope
 from gptload.core.record import AttemptRecord
 from gptload.core.resttime import GROWN_REST_S
@@ -216,6 +216,27 @@ def test_a_person_s_word_ends_rests_of_models_and_growth(story: Story) -> None:
     assert happened([*story.standings.restored(1, [1, 2], NOW)]) == [Happened.RESTORED]
     story.see(Seen.LIMITED, until=NOW + 60, scope=Scope.KEY_MODEL, model="m", named=False)
     assert story.rests() == {"m": 60}
+
+
+def test_a_key_that_a_person_switched_off_begins_anew_when_it_is_on_again(story: Story) -> None:
+    story.see(Seen.REJECTED)
+    story.see(Seen.LIMITED, until=NOW + 60, scope=Scope.KEY_MODEL, model="m")
+    off = story.standings.switched(1, [1, 2], Event.SWITCHED_OFF, NOW)
+    assert happened([*off]) == [Happened.SWITCHED_OFF] * 2
+    assert (story.view().state, story.view().reason) == (State.DISABLED, "switched_off")
+    assert story.standings.switched(1, [1], Event.SWITCHED_OFF, NOW) == []
+    assert story.see(Seen.REJECTED, threshold=1) == []
+    assert story.standings.restored(1, [1], NOW) == []
+    on = story.standings.switched(1, [1, 2, 3], Event.SWITCHED_ON, NOW)
+    assert happened([*on]) == [Happened.SWITCHED_ON] * 2
+    assert story.view() == KeyView()
+    assert len(story.standings) == 0
+
+
+def test_switching_on_softens_no_verdict(story: Story) -> None:
+    story.see(Seen.REJECTED, threshold=1)
+    assert story.standings.switched(1, [1], Event.SWITCHED_ON, NOW) == []
+    assert story.view().state is State.INVALID
 
 
 def test_a_key_taken_up_goes_on_as_it_was_held(story: Story) -> None:

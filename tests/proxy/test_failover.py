@@ -9,7 +9,7 @@ import pytest
 
 from gptload.core.breaker import State as Breaker
 from gptload.core.keystate import State
-from gptload.link.messages import KeysRemoved
+from gptload.link.messages import KeysRemoved, KeyStateChanged
 from tests.fakes.scene import NOW, Client, Scene, group
 from tests.proxy.test_exchange import (
     CHAT,
@@ -410,11 +410,20 @@ def test_a_request_waits_for_the_first_key_that_wakes() -> None:
     assert [record.is_final for record in scene.records] == [False, *[True] * 4]
 
 
-def test_a_wait_in_vain_after_a_limit_ends_with_the_upstreams_own_answer() -> None:
+def test_nobody_who_has_an_answer_waits_for_a_key_that_comes_too_late() -> None:
     scene = Scene(group(settings={"max_wait_for_key": 3}), keys=1)
     client = ask(scene)
+    scene.upstreams[0].answers(LIMITED)  # for 7 s
+    assert status_of(client.heard()) == 429
+    assert [record.is_final for record in scene.records] == [True]
+
+
+def test_a_wait_in_vain_after_a_limit_ends_with_the_upstreams_own_answer() -> None:
+    scene = Scene(group(settings={"max_wait_for_key": 8}), keys=1)
+    client = ask(scene)
     scene.upstreams[0].answers(LIMITED)
-    scene.advance(5)
+    scene.routing.apply(KeyStateChanged(1, 100, State.RESTING, 0, scene.now() + 100))
+    scene.advance(10)
     heard = client.heard()
     assert status_of(heard) == 429 and body_of(heard) == body_of(LIMITED)
     assert [record.is_final for record in scene.records] == [False, True]

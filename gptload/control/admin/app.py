@@ -19,25 +19,40 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from gptload.control.admin.access import Access, client_address, credentials
+from gptload.control.admin.audit import AuditRoutes, watch
 from gptload.control.admin.dashboard import DashboardRoutes, Secrets
 from gptload.control.admin.groups import GroupRoutes
+from gptload.control.admin.integration import IntegrationRoutes
 from gptload.control.admin.keys import KeyRoutes
+from gptload.control.admin.live import LiveRoutes
 from gptload.control.admin.logs import LogRoutes
+from gptload.control.admin.metrics import MetricsRoutes
+from gptload.control.admin.openapi import OpenApiRoutes
 from gptload.control.admin.pages import PublicRoutes
 from gptload.control.admin.replies import SECURITY_FIELDS, plain, refusal
 from gptload.control.admin.requests import body
 from gptload.control.admin.routing import failed, make_routes, not_found
 from gptload.control.admin.schemas import Login
 from gptload.control.admin.settings import SettingRoutes
+from gptload.control.admin.statistics import StatisticsRoutes
+from gptload.control.admin.status import StatusRoutes
+from gptload.control.admin.tasks import TaskRoutes
 from gptload.control.admin.upstreams import UpstreamRoutes
+from gptload.control.audit import Audit
 from gptload.control.breakers import Breakers
 from gptload.control.db.database import Database
 from gptload.control.groups import GroupCommands
 from gptload.control.jobs.records import Records
+from gptload.control.jobs.rollups import Rollups
 from gptload.control.keys import KeyCommands
+from gptload.control.keytasks import KeyTasks
 from gptload.control.ledger import Ledger
+from gptload.control.live import Live
+from gptload.control.metrics import Counters, Metrics
 from gptload.control.probes import Probes, Send
 from gptload.control.snapshots import Snapshots
+from gptload.control.status import Status
+from gptload.control.tasks import Tasks
 from gptload.core.errors import (
     BadRequest,
     BodyTooLarge,
@@ -48,7 +63,10 @@ from gptload.core.errors import (
 from gptload.core.vault import Vault
 from gptload.provider import Providers
 
-BODY_LIMIT: Final = 64 * 1024 * 1024
+# Half a million keys of the longest kind there is; other routes have limits of their own.
+BODY_LIMIT: Final = 128 * 1024 * 1024
+# They tell a stranger nothing, or ask for a key of their own.
+_PUBLIC: Final = ("auth", "integration", "openapi.json", "docs")
 
 
 class Client(Protocol):
@@ -66,6 +84,9 @@ class AdminParts:
         reactor: provides IReactorTime.
         proxy_for: outbound proxy from the environment for (scheme, host, port).
         ticks: monotonic seconds.
+        counters: what the data plane counts; None where nobody may read metrics.
+        metrics_token: opens them; AUTH_KEY does where it is empty.
+        allow_link_local: whether upstreams may be link-local or metadata addresses.
     """
 
     reactor: Any
@@ -77,11 +98,18 @@ class AdminParts:
     ledger: Ledger
     snapshots: Snapshots
     records: Records
+    rollups: Rollups
     providers: Providers
     client: Client
     proxy_for: Callable[[str, str, int], str]
     ticks: Callable[[], float]
+    tasks: Tasks
+    live: Live
     breakers: Breakers = Factory(Breakers)
+    status: Status = Factory(Status)
+    counters: Counters | None = None
+    metrics_token: str = field(default="", repr=False)
+    allow_link_local: bool = False
 
 
 def make_site(parts: AdminParts) -> Site:
@@ -89,7 +117,22 @@ def make_site(parts: AdminParts) -> Site:
     clock, database, vault = parts.reactor, parts.database, parts.vault
     ledger, snapshots, drain = parts.ledger, parts.snapshots, parts.records.drain
     seconds, ticks = clock.seconds, parts.ticks
-    groups = GroupCommands(clock, database, ledger, snapshots, parts.providers, drain)
+
+    async def count() -> None:
+        """Move and count all that has happened, for whoever looks at statistics."""
+        await drain()
+        await parts.rollups.settle()
+
+    groups = GroupCommands(
+        clock,
+        database,
+        ledger,
+        snapshots,
+        parts.providers,
+        count,
+        vault,
+        allow_link_local=parts.allow_link_local,
+    )
     keys = KeyCommands(clock, database, vault, ledger, drain)
     probes = Probes(
         seconds,
@@ -103,23 +146,40 @@ def make_site(parts: AdminParts) -> Site:
         f"gptload/{parts.version}",
     )
     access = Access(clock, parts.auth_key)
+    audit = Audit(seconds, database)
     secrets = Secrets(parts.auth_key, parts.encryption_key)
     group_routes = GroupRoutes(groups, snapshots, parts.providers).routes
     by_subject = {
         "auth": LoginRoutes(access).routes,
         "channel-types": group_routes,
         "groups": group_routes,
-        "keys": KeyRoutes(keys, probes, seconds, ticks).routes,
+        "keys": KeyRoutes(
+            keys, KeyTasks(parts.tasks, keys, probes), parts.tasks, probes, seconds, ticks
+        ).routes,
         "logs": LogRoutes(clock, database, vault, drain).routes,
-        "dashboard": DashboardRoutes(clock, database, ledger, snapshots, drain, secrets).routes,
+        "dashboard": DashboardRoutes(
+            clock, database, ledger, snapshots, count, secrets, vault
+        ).routes,
         "settings": SettingRoutes(seconds, database, snapshots).routes,
         "upstreams": UpstreamRoutes(parts.breakers).routes,
+        "tasks": TaskRoutes(parts.tasks).routes,
+        "status": StatusRoutes(
+            parts.version, parts.status, parts.breakers, parts.records.backlog
+        ).routes,
     }
+    by_subject["stats"] = StatisticsRoutes(clock, database, vault, count).routes
+    by_subject["live"] = LiveRoutes(parts.live).routes
+    by_subject["audit"] = AuditRoutes(audit).routes
+    by_subject["integration"] = IntegrationRoutes(database, snapshots, parts.providers).routes
     public = PublicRoutes(snapshots, seconds, ticks, parts.version).routes
+    described = OpenApiRoutes([*by_subject.values(), public], parts.version).routes
+    by_subject |= {"openapi.json": described, "docs": described}
     root = _Root(
         access,
+        audit,
         public.resource(),
         {subject: routes.resource() for subject, routes in by_subject.items()},
+        _metrics(parts),
     )
     return AdminSite(
         root,
@@ -128,6 +188,24 @@ def make_site(parts: AdminParts) -> Site:
         timeout=None,  # the front closes what is idle
         reactor=parts.reactor,
     )
+
+
+def _metrics(parts: AdminParts) -> IResource | None:
+    """Who may read them is another one's business than the admin API's; so are wrong guesses."""
+    if parts.counters is None:
+        return None
+    metrics = Metrics(
+        parts.version,
+        parts.counters,
+        parts.status,
+        parts.breakers,
+        parts.snapshots,
+        parts.records.backlog,
+    )
+    access = Access(parts.reactor, parts.metrics_token or parts.auth_key)
+    routes = MetricsRoutes(parts.reactor, parts.database, access, metrics).routes
+    resource: IResource = routes.resource()
+    return resource
 
 
 class LoginRoutes:
@@ -186,9 +264,18 @@ class _Root(Resource):
 
     isLeaf = True
 
-    def __init__(self, access: Access, public: IResource, by_subject: dict[str, IResource]) -> None:
+    def __init__(
+        self,
+        access: Access,
+        audit: Audit,
+        public: IResource,
+        by_subject: dict[str, IResource],
+        metrics: IResource | None,
+    ) -> None:
         super().__init__()
+        self._metrics = metrics
         self._access = access
+        self._audit = audit
         self._public = public
         self._by_subject = by_subject
 
@@ -219,11 +306,16 @@ class _Root(Resource):
             first, *rest = [part.decode("utf-8") for part in request.postpath or []]
         except UnicodeDecodeError:
             raise not_found() from None
+        if first == "metrics" and self._metrics is not None:
+            return self._metrics
+        if first == "proxy":  # the one path below it that the front passes on
+            return self._by_subject["integration"]
         if first != "api":
             return self._public
         subject = rest[0] if rest else ""
-        if subject != "auth":
+        if subject not in _PUBLIC:
             await self._access.admit(client_address(request), credentials(request))
+            watch(self._audit, request)
         if subject not in self._by_subject:
             raise not_found()
         return self._by_subject[subject]

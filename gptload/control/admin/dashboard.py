@@ -9,22 +9,43 @@ from sqlalchemy import Connection
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
-from gptload.control.admin.replies import reply, time_text
+from gptload.control.admin.replies import language, reply, time_text
 from gptload.control.admin.requests import identifier, query
 from gptload.control.admin.routing import make_routes
 from gptload.control.db.database import Database
-from gptload.control.db.queries import groups, statistics
+from gptload.control.db.queries import encryption, groups, statistics
+from gptload.control.db.queries.encryption import Sample
 from gptload.control.db.queries.statistics import HOUR_S, Requests
 from gptload.control.groups import FRESH_S, Drain
 from gptload.control.ledger import Ledger
 from gptload.control.snapshots import Snapshots
 from gptload.control.waiting import at_most
+from gptload.core import texts
 from gptload.core.settings import split_keys
 from gptload.core.strength import Weakness, weaknesses
+from gptload.core.texts import Language
+from gptload.core.vault import Vault
 
 DAY_S: Final = 24 * HOUR_S
 _RATE_S: Final = 600
 _CHART_HOURS: Final = 24
+_FEW, _MOST = 0.2, 0.8
+# What each mismatch means, and what to do.
+_MISMATCHES: Final = {
+    "": ("", ""),
+    "data_not_encrypted": (
+        "ENCRYPTION_KEY is set, but the keys in the database are not encrypted",
+        "The keys stay readable in the database until they are encrypted.",
+    ),
+    "key_not_configured": (
+        "The keys in the database are encrypted, but ENCRYPTION_KEY is not set",
+        "Start with the ENCRYPTION_KEY that the keys were encrypted with.",
+    ),
+    "key_mismatch": (
+        "The keys in the database were encrypted with another ENCRYPTION_KEY",
+        "Start with the ENCRYPTION_KEY that the keys were encrypted with.",
+    ),
+}
 _GOOD_COLOR, _BAD_COLOR = "rgba(10, 200, 110, 1)", "rgba(255, 70, 70, 1)"
 
 
@@ -64,6 +85,7 @@ class DashboardRoutes:
         snapshots: Snapshots,
         drain: Drain,
         secrets: Secrets,
+        vault: Vault,
     ) -> None:
         self._clock = clock
         self._database = database
@@ -71,6 +93,7 @@ class DashboardRoutes:
         self._snapshots = snapshots
         self._drain = drain
         self._secrets = secrets
+        self._vault = vault
 
     @routes.route("/api/dashboard/stats", methods=["GET"])
     async def stats(self, request: IRequest) -> bytes:
@@ -80,7 +103,7 @@ class DashboardRoutes:
         return reply(
             request,
             {
-                "key_count": _key_card(counts.keys),
+                "key_count": _key_card(counts.keys, language(request)),
                 "rpm": _growth_card(
                     counts.exchanges, counts.exchanges_before, counts.exchanges * 60 / _RATE_S
                 ),
@@ -88,32 +111,36 @@ class DashboardRoutes:
                     counts.day.total, counts.day_before.total, float(counts.day.total)
                 ),
                 "error_rate": _error_card(counts.day, counts.day_before),
-                "security_warnings": self._warnings(counts.proxy_keys),
+                "security_warnings": self._warnings(counts.proxy_keys, language(request)),
             },
         )
 
-    def _warnings(self, group_keys: list[tuple[str, str]]) -> list[dict[str, str]]:
-        found = _shown("AUTH_KEY", weaknesses("AUTH_KEY", self._secrets.auth_key))
+    def _warnings(
+        self, group_keys: list[tuple[str, str]], wanted: Language
+    ) -> list[dict[str, str]]:
+        found = _shown("AUTH_KEY", weaknesses("AUTH_KEY", self._secrets.auth_key), wanted)
         if self._secrets.encryption_key:
-            encryption = weaknesses("ENCRYPTION_KEY", self._secrets.encryption_key)
+            sealing = weaknesses("ENCRYPTION_KEY", self._secrets.encryption_key)
         else:
-            encryption = [
+            sealing = [
                 Weakness(
                     "high",
                     "ENCRYPTION_KEY is not set: API keys are stored as plain text",
                     "Set it before you add keys, and keep a copy: without it they are lost.",
                 )
             ]
-        found += _shown("ENCRYPTION_KEY", encryption)
+        found += _shown("ENCRYPTION_KEY", sealing, wanted)
         system = split_keys(str(self._snapshots.system.get("proxy_keys", "")))
-        named = [(f"Global Proxy Key #{number}", key) for number, key in enumerate(system, 1)]
+        label = texts.label("Global Proxy Key", wanted)
+        named = [(f"{label} #{number}", key) for number, key in enumerate(system, 1)]
+        label = texts.label("Group Proxy Key", wanted)
         for name, keys in group_keys:
             named += [
-                (f"Group Proxy Key [{name}] #{number}", key)
+                (f"{label} [{name}] #{number}", key)
                 for number, key in enumerate(split_keys(keys), 1)
             ]
         for name, key in named:
-            found += _shown(name, weaknesses(name, key))
+            found += _shown(name, weaknesses(name, key), wanted)
         return found
 
     @routes.route("/api/dashboard/chart", methods=["GET"])
@@ -128,14 +155,46 @@ class DashboardRoutes:
         found = [by_hour.get(hour, Requests()) for hour in hours]
         good = [requests.succeeded for requests in found]
         bad = [requests.failed for requests in found]
+        wanted = language(request)
         data = {
             "labels": [time_text(hour) for hour in hours],
             "datasets": [
-                {"label": "Success", "data": good, "color": _GOOD_COLOR},
-                {"label": "Failed", "data": bad, "color": _BAD_COLOR},
+                {"label": texts.label("Success", wanted), "data": good, "color": _GOOD_COLOR},
+                {"label": texts.label("Failed", wanted), "data": bad, "color": _BAD_COLOR},
             ],
         }
         return reply(request, data)
+
+    @routes.route("/api/dashboard/encryption-status", methods=["GET"])
+    async def encryption_status(self, request: IRequest) -> bytes:
+        sample = await self._database.read(encryption.sample, self._vault)
+        scenario = mismatch(sample, self._vault.encrypts)
+        message, suggestion = _MISMATCHES[scenario]
+        wanted = language(request)
+        data = {
+            "has_mismatch": bool(scenario),
+            "scenario_type": scenario,
+            "message": texts.message(message, wanted),
+            "suggestion": texts.message(suggestion, wanted),
+        }
+        return reply(request, data)
+
+
+def mismatch(sample: Sample, encrypts: bool) -> str:
+    """How ENCRYPTION_KEY and the stored keys disagree; empty if they don't.
+
+    Args:
+        encrypts: whether there is an ENCRYPTION_KEY.
+    """
+    if not sample.size:
+        return ""
+    if encrypts and sample.plain > _MOST:
+        return "data_not_encrypted"
+    if not encrypts and sample.plain < _FEW:
+        return "key_not_configured"
+    if encrypts and sample.plain < _FEW and sample.readable < _FEW:
+        return "key_mismatch"
+    return ""
 
 
 def _counts(connection: Connection, now: float) -> _Counts:
@@ -153,10 +212,10 @@ def _counts(connection: Connection, now: float) -> _Counts:
     )
 
 
-def _key_card(keys: dict[str, int]) -> dict[str, Any]:
+def _key_card(keys: dict[str, int], wanted: Language) -> dict[str, Any]:
     card = _card(float(keys.get("active", 0)), 0.0, is_growth=False)
     if invalid := keys.get("invalid", 0):
-        card |= {"sub_value": invalid, "sub_value_tip": "Invalid Keys"}
+        card |= {"sub_value": invalid, "sub_value_tip": texts.label("Invalid Keys", wanted)}
     return card
 
 
@@ -177,13 +236,13 @@ def _card(value: float, trend: float, *, is_growth: bool) -> dict[str, Any]:
     return {"value": value, "trend": trend, "trend_is_growth": is_growth}
 
 
-def _shown(kind: str, found: list[Weakness]) -> list[dict[str, str]]:
+def _shown(kind: str, found: list[Weakness], wanted: Language) -> list[dict[str, str]]:
     return [
         {
             "type": kind,
-            "message": weakness.message,
+            "message": texts.message(weakness.message, wanted),
             "severity": weakness.severity,
-            "suggestion": weakness.suggestion,
+            "suggestion": texts.message(weakness.suggestion, wanted),
         }
         for weakness in found
     ]

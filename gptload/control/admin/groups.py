@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from twisted.web.iweb import IRequest
 
 from gptload.control.admin import schemas
-from gptload.control.admin.replies import reply
+from gptload.control.admin.audit import tell
+from gptload.control.admin.replies import language, reply
 from gptload.control.admin.requests import body, identifier
 from gptload.control.admin.routing import make_routes
+from gptload.control.audit import of_groups
 from gptload.control.db.queries.groups import Group
 from gptload.control.db.queries.statistics import Requests
 from gptload.control.groups import GroupCommands
@@ -50,14 +53,10 @@ class GroupRoutes:
         self._snapshots = snapshots
         self._providers = providers
 
-    def _shown(self, group: Group) -> dict[str, Any]:
-        return schemas.group_json(group, self._app_url(), self._problem(group))
-
-    def _app_url(self) -> str:
-        return self._snapshots.settings.app_url
-
-    def _problem(self, group: Group) -> str:
-        return self._snapshots.unusable.get(group["id"], "")
+    def _shown(self, group: Group, chosen: Collection[str]) -> dict[str, Any]:
+        app_url = self._snapshots.settings.app_url
+        problem = self._snapshots.unusable.get(group["id"], "")
+        return schemas.group_json(group, app_url, problem, self._snapshots.system, chosen)
 
     @routes.route("/api/channel-types", methods=["GET"])
     async def channel_types(self, request: IRequest) -> bytes:
@@ -65,23 +64,39 @@ class GroupRoutes:
 
     @routes.route("/api/groups", methods=["GET"])
     async def listed(self, request: IRequest) -> bytes:
-        return reply(request, [self._shown(group) for group in await self._groups.all()])
+        chosen = await self._groups.chosen_settings()
+        groups = await self._groups.all()
+        return reply(request, [self._shown(group, chosen) for group in groups])
 
     @routes.route("/api/groups", methods=["POST"])
     async def create(self, request: IRequest) -> bytes:
         given = body(request, schemas.GroupBody)
-        return reply(request, self._shown(await self._groups.create(given.model_dump())))
+        group = await self._groups.create(given.model_dump())
+        tell(request, of_groups(None, group, group["id"]))
+        return reply(request, self._shown(group, await self._groups.chosen_settings()))
 
     @routes.route("/api/groups/<group_id>", methods=["PUT"])
     async def change(self, request: IRequest, group_id: str) -> bytes:
         number = identifier(group_id, _BAD_ID)
         given = body(request, schemas.GroupBody)
-        return reply(request, self._shown(await self._groups.change(number, given.model_dump())))
+        changed = await self._groups.change(number, given.model_dump())
+        tell(request, of_groups(changed.before, changed.after, number))
+        return reply(request, self._shown(changed.after, await self._groups.chosen_settings()))
 
     @routes.route("/api/groups/<group_id>", methods=["DELETE"])
     async def remove(self, request: IRequest, group_id: str) -> bytes:
-        await self._groups.remove(identifier(group_id, _BAD_ID))
+        number = identifier(group_id, _BAD_ID)
+        tell(request, of_groups(await self._groups.remove(number), None, number))
         return reply(request, message="Group and related keys deleted successfully")
+
+    @routes.route("/api/groups/<group_id>/copy", methods=["POST"])
+    async def copy(self, request: IRequest, group_id: str) -> bytes:
+        number = identifier(group_id, _BAD_ID)
+        keys = body(request, schemas.CopiedKeys).copy_keys or "all"
+        group = await self._groups.copy(number, keys)
+        tell(request, of_groups(None, group, group["id"]))
+        shown = self._shown(group, await self._groups.chosen_settings())
+        return reply(request, {"group": shown})
 
     @routes.route("/api/groups/reorder", methods=["PUT"])
     async def reorder(self, request: IRequest) -> bytes:
@@ -98,15 +113,15 @@ class GroupRoutes:
     @routes.route("/api/groups/config-options", methods=["GET"])
     async def config_options(self, request: IRequest) -> bytes:
         settings = [BY_KEY[key] for key in (*_OPTIONS, *_OWN_OPTIONS)]
-        options = [
-            {
-                "key": setting.key,
-                "name": setting.name,
-                "description": setting.description,
-                "default_value": self._snapshots.system.get(setting.key, setting.default),
-            }
-            for setting in settings
-        ]
+        wanted = language(request)
+        system = self._snapshots.system
+        options = []
+        for setting in settings:
+            value = system.get(setting.key, setting.default)
+            option = schemas.setting_json(setting, value, wanted)
+            # The reference's name for what holds without an override.
+            option["default_value"] = option.pop("value")
+            options.append(option)
         return reply(request, options)
 
     @routes.route("/api/groups/<group_id>/stats", methods=["GET"])
@@ -124,8 +139,8 @@ class GroupRoutes:
     @routes.route("/api/groups/<group_id>/sub-groups", methods=["GET"])
     async def members(self, request: IRequest, group_id: str) -> bytes:
         found = await self._groups.members(identifier(group_id, _BAD_ID))
-        url = self._app_url()
-        shown = [schemas.member_json(member, url, self._problem(member.group)) for member in found]
+        chosen = await self._groups.chosen_settings()
+        shown = [schemas.member_json(member, self._shown(member.group, chosen)) for member in found]
         return reply(request, shown)
 
     @routes.route("/api/groups/<group_id>/sub-groups", methods=["POST"])

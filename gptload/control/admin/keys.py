@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from twisted.web.iweb import IRequest
 
 from gptload.control.admin import schemas
+from gptload.control.admin.downloads import download
 from gptload.control.admin.replies import page, reply
 from gptload.control.admin.requests import body, identifier, paging, query
 from gptload.control.admin.routing import make_routes
+from gptload.control.admin.uploads import read_upload
+from gptload.control.db.queries.keys import KeyFilter
+from gptload.control.db.queries.tasks import TaskRow
 from gptload.control.keys import KeyCommands
+from gptload.control.keytasks import KeyTasks
 from gptload.control.probes import Probes
+from gptload.control.tasks import Tasks
 from gptload.core import keytext
 from gptload.core.errors import BadRequest, ValidationFailed
+from gptload.core.keystate import Event
+from gptload.core.keytext import Reading
 
 # Of the routes that answer when all is done.
 LIMIT: Final = 5000
 # `disabled` is ours.
 _STATUSES: Final = ("", "active", "invalid", "disabled")
+_STATES: Final = (*_STATUSES, "resting")
+_SWITCHES: Final = {"active": Event.SWITCHED_ON, "disabled": Event.SWITCHED_OFF}
+# Keys of a file that are read and sent in one go.
+EXPORTED: Final = 500
 
 
 class KeyRoutes:
@@ -30,6 +42,8 @@ class KeyRoutes:
     def __init__(
         self,
         keys: KeyCommands,
+        key_tasks: KeyTasks,
+        tasks: Tasks,
         probes: Probes,
         seconds: Callable[[], float],
         ticks: Callable[[], float],
@@ -40,29 +54,82 @@ class KeyRoutes:
             ticks: monotonic seconds.
         """
         self._keys = keys
+        self._key_tasks = key_tasks
+        self._tasks = tasks
         self._probes = probes
         self._seconds = seconds
         self._ticks = ticks
 
     @routes.route("/api/keys", methods=["GET"])
     async def listed(self, request: IRequest) -> bytes:
-        group_id = query(request, "group_id")
-        if not group_id:
-            raise BadRequest("group_id query parameter is required")
-        group = identifier(group_id, "Invalid group_id format")
-        status = query(request, "status")
-        if status not in _STATUSES:
-            raise ValidationFailed("Invalid status filter")
+        group = _group_of(request)
+        wanted = KeyFilter(
+            query(request, "status"),
+            query(request, "state"),
+            query(request, "reason"),
+            query(request, "key_value"),
+        )
+        _check_words(wanted, "Invalid status filter")
         number, size = paging(request)
         found, total = await self._keys.page(
             group,
-            status=status,
-            value=query(request, "key_value"),
+            wanted,
+            query(request, "mask"),
             offset=(number - 1) * size,
             limit=size,
         )
         now = self._seconds()
         return page(request, [schemas.key_json(key, now) for key in found], number, size, total)
+
+    @routes.route("/api/keys/lookup", methods=["POST"])
+    async def lookup(self, request: IRequest) -> bytes:
+        found = await self._keys.lookup(body(request, schemas.WholeKey).key.strip())
+        now = self._seconds()
+        return reply(request, [schemas.key_json(key, now) for key in found])
+
+    @routes.route("/api/keys/export", methods=["GET"])
+    async def export(self, request: IRequest) -> bytes:
+        group_id = _group_of(request)
+        status = query(request, "status") or "all"
+        wanted = KeyFilter("" if status == "all" else status)
+        _check_words(wanted, "Invalid status filter")
+        name = await self._keys.group_name(group_id)
+        lines = _exported(self._keys.opened(group_id, wanted, EXPORTED))
+        file_name = f"keys-{name}-{status}.txt"
+        return await download(request, lines, b"text/plain; charset=utf-8", file_name)
+
+    @routes.route("/api/keys/add-async", methods=["POST"])
+    async def add_async(self, request: IRequest) -> bytes:
+        upload = await self._upload(request)
+        return self._begun(request, await self._key_tasks.add(*upload))
+
+    @routes.route("/api/keys/delete-async", methods=["POST"])
+    async def delete_async(self, request: IRequest) -> bytes:
+        upload = await self._upload(request)
+        return self._begun(request, await self._key_tasks.remove(*upload))
+
+    async def _upload(self, request: IRequest) -> tuple[int, Reading]:
+        """The group and the keys of a body of any size.
+
+        Raises:
+            BadRequest, InvalidJson, NotFound, ValidationFailed: in this order.
+        """
+        content_type = request.getHeader("content-type") or ""
+        upload = await self._tasks.prepare(read_upload, request.content, content_type)
+        await self._keys.must_exist(upload.group_id)
+        if isinstance(upload.reading, ValidationFailed):
+            raise upload.reading
+        return upload.group_id, upload.reading
+
+    def _begun(self, request: IRequest, task: TaskRow) -> bytes:
+        return reply(request, schemas.task_status_json(task))
+
+    @routes.route("/api/keys/validate-group", methods=["POST"])
+    async def validate_group(self, request: IRequest) -> bytes:
+        given = body(request, schemas.KeyChoice)
+        wanted = KeyFilter(given.status, given.state, given.reason)
+        _check_words(wanted, "Invalid status value")
+        return self._begun(request, await self._key_tasks.validate(given.group_id, wanted))
 
     @routes.route("/api/keys/add-multiple", methods=["POST"])
     async def add(self, request: IRequest) -> bytes:
@@ -76,7 +143,8 @@ class KeyRoutes:
         group_id, keys = await self._named(request)
         done = await self._keys.remove(group_id, keys)
         data = {"deleted_count": done.count, "ignored_count": len(keys) - done.count}
-        return reply(request, {**data, "total_in_group": done.total})
+        undo = schemas.undo_json(done.undo)
+        return reply(request, {**data, "total_in_group": done.total, "undo": undo})
 
     @routes.route("/api/keys/restore-multiple", methods=["POST"])
     async def restore(self, request: IRequest) -> bytes:
@@ -122,19 +190,44 @@ class KeyRoutes:
     @routes.route("/api/keys/clear-all-invalid", methods=["POST"])
     async def clear_all_invalid(self, request: IRequest) -> bytes:
         group_id = body(request, schemas.GroupKeys).group_id
-        count = await self._keys.remove_all(group_id, only_invalid=True)
-        return reply(request, message=f"{count} invalid keys cleared")
+        done = await self._keys.remove_all(group_id, only_invalid=True)
+        data = {"undo": schemas.undo_json(done.undo)}
+        return reply(request, data, f"{done.count} invalid keys cleared")
 
     @routes.route("/api/keys/clear-all", methods=["POST"])
     async def clear_all(self, request: IRequest) -> bytes:
         group_id = body(request, schemas.GroupKeys).group_id
-        count = await self._keys.remove_all(group_id, only_invalid=False)
-        return reply(request, message=f"{count} keys cleared")
+        done = await self._keys.remove_all(group_id, only_invalid=False)
+        return reply(request, {"undo": schemas.undo_json(done.undo)}, f"{done.count} keys cleared")
+
+    @routes.route("/api/keys/deleted", methods=["GET"])
+    async def deleted(self, request: IRequest) -> bytes:
+        batches = await self._keys.batches(_group_of(request))
+        return reply(request, [schemas.batch_json(batch) for batch in batches])
+
+    @routes.route("/api/keys/undelete", methods=["POST"])
+    async def undelete(self, request: IRequest) -> bytes:
+        given = body(request, schemas.DeletedBatch)
+        deletion, count = await self._keys.give_back(given.batch)
+        left = deletion.count - count
+        return reply(request, {"returned_count": count, "ignored_count": left})
 
     @routes.route("/api/keys/<key_id>/notes", methods=["PUT"])
     async def write_notes(self, request: IRequest, key_id: str) -> bytes:
         number = identifier(key_id, "invalid key ID format")
         await self._keys.write_notes(number, body(request, schemas.Notes).notes)
+        return reply(request)
+
+    @routes.route("/api/keys/<key_id>/state", methods=["PUT"])
+    async def switch(self, request: IRequest, key_id: str) -> bytes:
+        number = identifier(key_id, "invalid key ID format")
+        event = _SWITCHES.get(body(request, schemas.KeyState).state)
+        if event is None:
+            raise ValidationFailed(
+                "state must be 'active' or 'disabled'",
+                hint="To make an invalid key good again, restore it.",
+            )
+        await self._keys.switch(number, event)
         return reply(request)
 
     @routes.route("/api/keys/<key_id>/weight", methods=["PUT"])
@@ -149,3 +242,25 @@ class KeyRoutes:
         number, size = paging(request)
         rows, total = await self._keys.timeline(key, offset=(number - 1) * size, limit=size)
         return page(request, [schemas.change_json(row) for row in rows], number, size, total)
+
+
+def _group_of(request: IRequest) -> int:
+    group_id = query(request, "group_id")
+    if not group_id:
+        raise BadRequest("group_id query parameter is required")
+    return identifier(group_id, "Invalid group_id format")
+
+
+def _check_words(wanted: KeyFilter, refusal: str) -> None:
+    if wanted.status not in _STATUSES:
+        raise ValidationFailed(refusal)
+    if wanted.state not in _STATES:
+        raise ValidationFailed("state must be active, resting, invalid or disabled")
+
+
+async def _exported(
+    pages: AsyncIterator[list[tuple[int, bytes | None]]],
+) -> AsyncIterator[bytes]:
+    """The file's lines, without the keys that can't be decrypted."""
+    async for some in pages:
+        yield b"".join(secret + b"\n" for _, secret in some if secret is not None)

@@ -1,4 +1,7 @@
-"""What the admin API answers: one envelope, one way to show an error or a time."""
+"""What the admin API answers: one envelope, one way to show an error or a time.
+
+Messages are translated here and nowhere else (`gptload.core.texts`).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,11 @@ from typing import Any, Final
 import orjson
 from twisted.web.iweb import IRequest
 
+from gptload.core import texts
 from gptload.core.errors import GptloadError
+from gptload.core.texts import Language
+
+_LONGEST_WISH: Final = 1000
 
 SECURITY_FIELDS: Final = (
     (b"X-Content-Type-Options", b"nosniff"),
@@ -22,10 +29,16 @@ SECURITY_FIELDS: Final = (
 
 def reply(request: IRequest, data: Any = None, message: str = "Success") -> bytes:
     """The envelope of a success; no `data` where there is none."""
-    body: dict[str, Any] = {"code": 0, "message": message}
+    body: dict[str, Any] = {"code": 0, "message": texts.message(message, language(request))}
     if data is not None:
         body["data"] = data
     return plain(request, body)
+
+
+def language(request: IRequest) -> Language:
+    """What the client wants to read; English without a wish that we can fulfil."""
+    wishes = request.requestHeaders.getRawHeaders(b"accept-language", [])
+    return texts.preferred(b",".join(wishes)[:_LONGEST_WISH].decode("latin-1"))
 
 
 def page(request: IRequest, items: Sequence[Any], number: int, size: int, total: int) -> bytes:
@@ -41,7 +54,8 @@ def page(request: IRequest, items: Sequence[Any], number: int, size: int, total:
 
 def refusal(request: IRequest, fault: GptloadError, **more: Any) -> bytes:
     """The envelope of an error; `more` where a route has fields of its own."""
-    body = {"code": fault.code, "message": fault.message, **more}
+    message = texts.message(fault.message, language(request))
+    body = {"code": fault.code, "message": message, **more}
     if fault.hint:
         body["hint"] = fault.hint
     if fault.retry_after_s is not None:

@@ -14,9 +14,17 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 from twisted.web.iweb import IRequest
 
-from gptload.core.errors import BadRequest, GptloadError, InvalidJson, ValidationFailed
+from gptload.core.errors import (
+    BadRequest,
+    BodyTooLarge,
+    GptloadError,
+    InvalidJson,
+    ValidationFailed,
+)
 
 _DEEPEST: Final = 64
+# What is decoded on the reactor's thread; five thousand keys fit.
+_LARGEST_JSON: Final = 32 * 1024 * 1024
 _LARGEST_ID: Final = 2**63 - 1
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
 _LONGEST_FILTER: Final = 1000
@@ -38,7 +46,15 @@ def body(request: IRequest, schema: type[M]) -> M:
     Raises:
         InvalidJson: it is none, or not of that shape; the text names the field.
     """
-    found = json_object(request)
+    return checked(json_object(request), schema)
+
+
+def checked(found: dict[str, Any], schema: type[M]) -> M:
+    """A decoded object as that schema.
+
+    Raises:
+        InvalidJson: it is not of that shape; the text names the field.
+    """
     try:
         return schema.model_validate(found)
     except ValidationError as error:
@@ -58,8 +74,17 @@ def json_object(request: IRequest) -> dict[str, Any]:
 
     Raises:
         InvalidJson: it is no JSON object that we could store and give back unchanged.
+        BodyTooLarge: more than is decoded between two requests.
     """
-    raw = request.content.read()
+    raw = request.content.read(_LARGEST_JSON + 1)
+    if len(raw) > _LARGEST_JSON:
+        limit = _LARGEST_JSON // 1024 // 1024
+        raise BodyTooLarge(f"The body has more than {limit} MiB", hint="Send it in parts.")
+    return decoded(raw)
+
+
+def decoded(raw: bytes) -> dict[str, Any]:
+    """As `json_object`, of bytes."""
     if not raw.strip():
         raise InvalidJson("The body is empty; a JSON object is expected")
     try:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+
 from klein import Klein
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException
 
+from gptload.control import admin
 from gptload.control.admin.replies import refusal
 from gptload.core.errors import GptloadError, MethodNotAllowed, NotFound
 
 log = Logger()
+_made: list[Klein] = []
 
 
 class Unexpected(GptloadError):
@@ -28,11 +33,19 @@ def not_found() -> NotFound:
 def make_routes() -> Klein:
     """Routes of one subject. A handler of errors is not inherited, so each has its own."""
     routes = Klein()
+    _made.append(routes)
     # Tried in this order, and `Exception` would swallow the others.
     routes.handle_errors(GptloadError)(_refused)
     routes.handle_errors(HTTPException)(_unrouted)
     routes.handle_errors(Exception)(_failed)
     return routes
+
+
+def all_routes() -> list[Klein]:
+    """The routes of every subject, running or not: what the docs are made from."""
+    for module in pkgutil.iter_modules(admin.__path__):
+        importlib.import_module(f"{admin.__name__}.{module.name}")
+    return list(_made)
 
 
 def _refused(self: object, request: IRequest, failure: Failure) -> bytes:

@@ -7,17 +7,23 @@ fields that it doesn't have are marked as ours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from gptload.control.admin.replies import time_or_none, time_text
+from gptload.control.audit import of_setting
 from gptload.control.db.queries.groups import Group, Member
-from gptload.control.db.queries.keys import KeyRow
+from gptload.control.db.queries.keys import Batch, KeyRow
+from gptload.control.db.queries.tasks import TaskRow
+from gptload.control.keys import UNDO_S, Undo
 from gptload.control.probes import Result
-from gptload.core.settings import SETTINGS, Setting, Value, store
+from gptload.core import settingtexts, texts
+from gptload.core.errors import ValidationFailed
+from gptload.core.settings import SETTINGS, Setting, Value, parse_stored, store
+from gptload.core.texts import Language
 from gptload.link.messages import BreakerMoved
 
 UNREADABLE = "failed-to-decrypt"
@@ -94,6 +100,12 @@ class NewMembers(_Body):
     sub_groups: list[NewMember]
 
 
+class CopiedKeys(_Body):
+    """`POST /api/groups/:id/copy`."""
+
+    copy_keys: str | None = None
+
+
 class MemberWeight(_Body):
     """`PUT /api/groups/:id/sub-groups/:subGroupId/weight`."""
 
@@ -113,6 +125,33 @@ class KeyText(_Body):
     keys_text: Annotated[str, Field(min_length=1)]
 
 
+class KeyChoice(_Body):
+    """`POST /api/keys/validate-group`. Ours: `state` and `reason`."""
+
+    group_id: _Id
+    status: str = ""
+    state: str = ""
+    reason: str = ""
+
+
+class WholeKey(_Body):
+    """`POST /api/keys/lookup`: a key's text, which must not stand in an address."""
+
+    key: Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class DeletedBatch(_Body):
+    """`POST /api/keys/undelete`."""
+
+    batch: Annotated[str, Field(min_length=1, max_length=32)]
+
+
+class KeyState(_Body):
+    """`PUT /api/keys/:id/state`."""
+
+    state: str
+
+
 class Notes(_Body):
     """`PUT /api/keys/:id/notes`."""
 
@@ -125,12 +164,21 @@ class KeyWeight(_Body):
     weight: _Any64
 
 
-def group_json(group: Group, app_url: str, problem: str) -> dict[str, Any]:
-    """A group. Ours: `error_rules` and `problem`.
+def group_json(
+    group: Group,
+    app_url: str,
+    problem: str,
+    system: Mapping[str, Value],
+    chosen: Collection[str],
+) -> dict[str, Any]:
+    """A group. Ours: `error_rules` and everything from `problem` on.
 
     Args:
         problem: why the group can't serve; empty when it can.
+        system: the system's settings.
+        chosen: the keys of those that somebody has set.
     """
+    effective = _effective(group["config"], system, chosen)
     return {
         "id": group["id"],
         "name": group["name"],
@@ -154,7 +202,26 @@ def group_json(group: Group, app_url: str, problem: str) -> dict[str, Any]:
         "created_at": time_text(group["created_at"]),
         "updated_at": time_text(group["updated_at"]),
         "problem": problem,
+        "effective_config": {key: value for key, (value, _) in effective.items()},
+        "config_sources": {key: source for key, (_, source) in effective.items()},
     }
+
+
+def _effective(
+    config: Mapping[str, Any], system: Mapping[str, Value], chosen: Collection[str]
+) -> dict[str, tuple[Any, str]]:
+    """What holds for a group, and who says so: `group`, `system` or nobody (`default`)."""
+    found: dict[str, tuple[Any, str]] = {}
+    for setting in SETTINGS:
+        key = setting.key
+        if not setting.group_overridable:
+            continue
+        if config.get(key) is not None:
+            found[key] = (config[key], "group")
+        else:
+            value = system.get(key, setting.default)
+            found[key] = (value, "system" if key in chosen else "default")
+    return found
 
 
 def endpoint(app_url: str, name: str) -> str:
@@ -168,10 +235,10 @@ def endpoint(app_url: str, name: str) -> str:
     return f"{app_url.rstrip('/')}/proxy/{name}"
 
 
-def member_json(member: Member, app_url: str, problem: str) -> dict[str, Any]:
-    """A sub-group of an aggregate."""
+def member_json(member: Member, group: Mapping[str, Any]) -> dict[str, Any]:
+    """A sub-group of an aggregate; `group` is what `group_json` says of it."""
     return {
-        "group": group_json(member.group, app_url, problem),
+        "group": group,
         "weight": member.weight,
         "total_keys": member.total_keys,
         "active_keys": member.active_keys,
@@ -256,8 +323,76 @@ def _cause(row: Mapping[str, Any]) -> str:
         "tested_good": "A test showed that it works.",
         "tested_bad": f"A test showed that the upstream rejects it{shown}.",
         "restored": "A person restored it.",
+        "switched_off": "A person switched it off.",
+        "switched_on": "A person switched it on again.",
     }
     return sentences.get(row["event"], "")
+
+
+def undo_json(undo: Undo | None) -> dict[str, Any] | None:
+    """How a deletion can be taken back, and until when; None if it met no key."""
+    return None if undo is None else {"batch": undo.batch, "until": time_text(undo.until)}
+
+
+def batch_json(batch: Batch) -> dict[str, Any]:
+    """A deletion that can still be undone."""
+    return {
+        "batch": batch.batch,
+        "count": batch.count,
+        "deleted_at": time_text(batch.removed_at),
+        "kept_until": time_text(batch.removed_at + UNDO_S),
+    }
+
+
+# As the reference says when nothing ever ran.
+NO_TASK: Final = {
+    "task_type": "",
+    "is_running": False,
+    "processed": 0,
+    "total": 0,
+    "started_at": "0001-01-01T00:00:00Z",
+}
+_TASK_TYPES: Final = {"import": "KEY_IMPORT", "delete": "KEY_DELETE", "validate": "KEY_VALIDATION"}
+
+
+def task_status_json(task: TaskRow) -> dict[str, Any]:
+    """A task, as the reference has it. Ours: `id` and `state`."""
+    shown: dict[str, Any] = {
+        "task_type": _TASK_TYPES.get(task.kind, task.kind.upper()),
+        "is_running": task.state == "running",
+        "group_name": task.group_name,
+        "processed": task.processed,
+        "total": task.total,
+    }
+    # A failed one has no result; of those that were cut short people want the figures.
+    if task.result is not None and task.state not in ("running", "failed"):
+        shown["result"] = task.result
+    if task.error:
+        shown["error"] = task.error
+    shown["started_at"] = time_text(task.started_at)
+    if task.finished_at is not None:
+        shown["finished_at"] = time_text(task.finished_at)
+        shown["duration_seconds"] = round(max(0.0, task.finished_at - task.started_at), 3)
+    return {**shown, "id": task.id, "state": task.state}
+
+
+def task_json(task: TaskRow) -> dict[str, Any]:
+    """A task with all its figures, also while it runs. All of it is ours."""
+    return {
+        "id": task.id,
+        "kind": task.kind,
+        "group_id": task.group_id,
+        "group_name": task.group_name,
+        "state": task.state,
+        "is_cancelling": task.state == "running" and task.is_cancelled,
+        "processed": task.processed,
+        "total": task.total,
+        "result": task.result or {},
+        "error": task.error,
+        "started_at": time_text(task.started_at),
+        "updated_at": time_text(task.updated_at),
+        "finished_at": time_or_none(task.finished_at),
+    }
 
 
 def breaker_json(moved: BreakerMoved) -> dict[str, Any]:
@@ -277,6 +412,42 @@ def result_json(result: Result) -> dict[str, Any]:
     if result.error:
         shown["error"] = result.error
     return shown
+
+
+# A log row's fields, in the order of `log_json`.
+LOG_COLUMNS: Final = (
+    "id",
+    "timestamp",
+    "group_id",
+    "group_name",
+    "parent_group_id",
+    "parent_group_name",
+    "key_value",
+    "key_hash",
+    "model",
+    "is_success",
+    "source_ip",
+    "status_code",
+    "request_path",
+    "duration_ms",
+    "error_message",
+    "user_agent",
+    "request_type",
+    "upstream_addr",
+    "is_stream",
+    "request_body",
+    "exchange_id",
+    "key_id",
+    "first_byte_ms",
+    "total_ms",
+    "outcome",
+    "reason",
+    "method",
+    "scope",
+    "rest_until",
+    "account",
+    "signature",
+)
 
 
 def log_json(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -316,27 +487,60 @@ def log_json(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def settings_json(values: Mapping[str, Value]) -> list[dict[str, Any]]:
-    """All settings under their headings, both in the table's order."""
+def settings_json(
+    values: Mapping[str, Value],
+    chosen: Mapping[str, float],
+    overriders: Mapping[str, int],
+    language: Language,
+) -> list[dict[str, Any]]:
+    """All settings under their headings, both in the table's order.
+
+    Args:
+        chosen: when each setting got the value that somebody chose.
+        overriders: how many groups have a value of their own, by setting.
+    """
     headings: dict[str, list[dict[str, Any]]] = {}
     for setting in SETTINGS:
-        shown = _setting_json(setting, values.get(setting.key, setting.default))
-        headings.setdefault(setting.category, []).append(shown)
+        shown = setting_json(setting, values.get(setting.key, setting.default), language)
+        shown["is_set"] = setting.key in chosen
+        shown["set_at"] = time_or_none(chosen.get(setting.key))
+        shown["overridden_by"] = overriders.get(setting.key, 0)
+        headings.setdefault(shown["category"], []).append(shown)
     return [{"category_name": name, "settings": listed} for name, listed in headings.items()]
 
 
-def _setting_json(setting: Setting, value: Value) -> dict[str, Any]:
+def setting_json(setting: Setting, value: Value, language: Language) -> dict[str, Any]:
+    """A setting as forms need it. Ours: everything after `required`, and `max_value`."""
+    name, description = settingtexts.words(setting, language)
     shown: dict[str, Any] = {
         "key": setting.key,
-        "name": setting.name,
+        "name": name,
         "value": value,
         "type": setting.type,
         "default_value": store(setting.key, setting.default),
-        "description": setting.description,
-        "category": setting.category,
+        "description": description,
+        "category": texts.label(setting.category, language),
         "required": setting.required,
+        "unit": setting.unit,
+        "group_overridable": setting.group_overridable,
     }
     for bound, limit in (("min_value", setting.minimum), ("max_value", setting.maximum)):
         if limit is not None:
-            shown[bound] = limit  # the highest is ours
+            shown[bound] = limit
+    return shown
+
+
+def setting_change_json(key: str, old: str | None, new: str | None) -> dict[str, Any]:
+    """What a setting was and is, without secrets; null: unset. All of it is ours."""
+    return {"key": key, "old_value": _stored_value(key, old), "new_value": _stored_value(key, new)}
+
+
+def _stored_value(key: str, text: str | None) -> Value | None:
+    if text is None:
+        return None
+    try:
+        value = parse_stored(key, text)
+    except ValidationFailed:  # of a version that allowed more
+        value = text
+    shown: Value = of_setting(key, value)
     return shown

@@ -1,22 +1,32 @@
-"""`/api/settings`: what a person may change while the service runs."""
+"""`/api/settings`: what a person may change while the service runs, and take back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 
 from twisted.web.iweb import IRequest
 
-from gptload.control.admin.replies import reply
-from gptload.control.admin.requests import json_object
+from gptload.control.admin.access import client_address
+from gptload.control.admin.audit import tell
+from gptload.control.admin.replies import language, page, reply, time_text
+from gptload.control.admin.requests import identifier, json_object, paging, query
 from gptload.control.admin.routing import make_routes
-from gptload.control.admin.schemas import settings_json
+from gptload.control.admin.schemas import setting_change_json, settings_json
+from gptload.control.audit import Change
 from gptload.control.db.database import Database
+from gptload.control.db.queries import groups
 from gptload.control.db.queries import settings as queries
 from gptload.control.snapshots import Snapshots
 from gptload.control.waiting import whole
 from gptload.core import settings
-from gptload.core.errors import ValidationFailed
-from gptload.core.settings import Value
+from gptload.core.errors import NotFound, ValidationFailed
+from gptload.core.settings import BY_KEY, Value
+
+_UPDATED = (
+    "Settings updated successfully. Configuration will be reloaded in the background across all "
+    "instances."
+)
 
 
 class SettingRoutes:
@@ -33,14 +43,20 @@ class SettingRoutes:
 
     @routes.route("/api/settings", methods=["GET"])
     async def listed(self, request: IRequest) -> bytes:
-        return reply(request, settings_json(self._snapshots.system))
+        chosen = await self._database.read(queries.set_by_people)
+        stored = await self._database.read(groups.all_groups)
+        overriders = Counter(
+            key for group in stored for key, value in group["config"].items() if value is not None
+        )
+        shown = settings_json(self._snapshots.system, chosen, overriders, language(request))
+        return reply(request, shown)
 
     @routes.route("/api/settings", methods=["PUT"])
     async def change(self, request: IRequest) -> bytes:
         given = json_object(request)
         if not given:
             return reply(request)
-        values: dict[str, Value] = {}
+        values: dict[str, Value | None] = {}
         faults: list[str] = []
         for key, value in given.items():
             try:
@@ -49,14 +65,63 @@ class SettingRoutes:
                 faults.append(error.message[:300])
         if faults:
             raise ValidationFailed("; ".join(faults[:20]), hint="Nothing was changed.")
-        await self._write(values)
-        return reply(
-            request,
-            message="Settings updated successfully. Configuration will be reloaded in the "
-            "background across all instances.",
+        changed = await self._write(values, client_address(request))
+        return _changed(request, changed)
+
+    @routes.route("/api/settings/<key>", methods=["DELETE"])
+    async def unset(self, request: IRequest, key: str) -> bytes:
+        setting = BY_KEY.get(key)
+        if setting is None:
+            raise NotFound("Resource not found", hint="GET /api/settings lists all settings.")
+        if setting.type == "string" and setting.required:
+            # Without one of its own nobody could get in, or find the groups.
+            raise ValidationFailed(f"value for {key} is required")
+        changed = await self._write({key: None}, client_address(request))
+        return _changed(request, changed)
+
+    @routes.route("/api/settings/history", methods=["GET"])
+    async def history(self, request: IRequest) -> bytes:
+        number, size = paging(request)
+        rows, total = await self._database.read(
+            queries.history, query(request, "key"), offset=(number - 1) * size, limit=size
         )
+        shown = [
+            {
+                "id": row["id"],
+                "at": time_text(row["at"]),
+                "source_ip": row["source_ip"],
+                **setting_change_json(row["setting_key"], row["old_value"], row["new_value"]),
+                "undo_of": row["undo_of"],
+            }
+            for row in rows
+        ]
+        return page(request, shown, number, size, total)
+
+    @routes.route("/api/settings/history/<entry_id>/undo", methods=["POST"])
+    async def undo(self, request: IRequest, entry_id: str) -> bytes:
+        number = identifier(entry_id, "Invalid history ID format")
+        former = await self._database.read(queries.one_change, number)
+        if former.key not in BY_KEY:
+            raise ValidationFailed(f"invalid setting key: {former.key}")
+        # Checked again: what was allowed once may be out of range by now.
+        value = None if former.old is None else settings.parse_stored(former.key, former.old)
+        changed = await self._write({former.key: value}, client_address(request), number)
+        return _changed(request, changed)
 
     @whole
-    async def _write(self, values: dict[str, Value]) -> None:
-        await self._database.write(queries.write, values, self._seconds())
+    async def _write(
+        self, values: Mapping[str, Value | None], source_ip: str, undo_of: int | None = None
+    ) -> list[queries.Change]:
+        changed = await self._database.write(
+            queries.change, values, source_ip[:64], self._seconds(), undo_of
+        )
         await self._snapshots.rebuild()
+        return changed
+
+
+def _changed(request: IRequest, changed: list[queries.Change]) -> bytes:
+    shown = [setting_change_json(change.key, change.old, change.new) for change in changed]
+    before = {change["key"]: change["old_value"] for change in shown}
+    after = {change["key"]: change["new_value"] for change in shown}
+    tell(request, Change(before, after))
+    return reply(request, {"changed": shown}, message=_UPDATED)

@@ -1,7 +1,8 @@
 """The database engine and the threads that work with it.
 
-All SQL runs in threads of our own, never on the reactor's. SQLite has one writer at a
-time, so its writes share one thread and wait there instead of failing on each other.
+All SQL runs in threads of our own, never on the reactor's. Writes share one thread:
+SQLite has one writer at a time, and on a server too no write of ours ever waits for
+another one, or finds a row that was not there a moment ago.
 What goes wrong crosses this file's border as `DatabaseUnavailable`, which names the
 cause and never a statement or a value.
 """
@@ -10,18 +11,23 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, ProgrammingError
+from sqlalchemy import URL, Connection, Engine, Table, UnaryExpression, create_engine, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import QueuePool
+from sqlalchemy.sql import operators
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from gptload.control.db.dsn import SUPPORTED, server_url
+from gptload.control.db.faults import ServerAway, translate
 from gptload.core.errors import DatabaseUnavailable
 
 P = ParamSpec("P")
@@ -32,10 +38,15 @@ READERS = 4
 # As the reference's driver; long enough for a backup, short enough for a person.
 BUSY_MS = 5000
 
-_SUPPORTED = (
-    "DATABASE_DSN must be a file for SQLite: a path such as ./data/gptload.db, "
-    "sqlite:///absolute/path.db, sqlite://relative/path.db or file:path.db"
-)
+# A server that doesn't answer is away: nobody waits at a dashboard for longer.
+CONNECT_S = 3
+# After that wait: for so long nobody else waits for the same.
+AWAY_S = 1.0
+# Data that a server hasn't confirmed for so long is lost, and the connection with it.
+_UNCONFIRMED_MS = 10_000
+# MySQL's servers and the firewalls before them cut idle connections, some within the hour.
+_RECYCLE_S = 1500
+
 _PRAGMAS = (
     "journal_mode=WAL",
     # With WAL a crash of the process loses nothing, and one of the machine no more
@@ -44,16 +55,6 @@ _PRAGMAS = (
     "foreign_keys=ON",
     "temp_store=MEMORY",
 )
-_CAUSES = {
-    sqlite3.SQLITE_BUSY: "The database is locked",
-    sqlite3.SQLITE_LOCKED: "The database is locked",
-    sqlite3.SQLITE_FULL: "The database's disk is full",
-    sqlite3.SQLITE_READONLY: "The database can only be read",
-    sqlite3.SQLITE_CANTOPEN: "The database file can't be opened",
-    sqlite3.SQLITE_IOERR: "The database's disk failed",
-    sqlite3.SQLITE_CORRUPT: "The database file is damaged",
-    sqlite3.SQLITE_NOTADB: "The file is not a database",
-}
 
 
 def parse_dsn(dsn: str) -> URL:
@@ -61,38 +62,54 @@ def parse_dsn(dsn: str) -> URL:
 
     Args:
         dsn: `sqlite://data/x.db` is relative and `sqlite:///data/x.db` absolute: one
-            slash fewer than SQLAlchemy's own reading. A query is dropped.
+            slash fewer than SQLAlchemy's own reading; its query is dropped. A server's
+            forms are in `gptload.control.db.dsn`.
 
     Raises:
         ValueError: it is none that we can open; the text doesn't repeat it, because
             it may hold a password.
     """
     text = dsn.strip()
-    if re.match(r"postgres(ql)?://|mysql(\+\w+)?://", text) or re.search(r"@(tcp|unix)\(", text):
-        raise ValueError(f"PostgreSQL and MySQL are not supported; {_SUPPORTED}")
-    if re.match(r"\w+\s*=", text):
-        raise ValueError(f"the key=value form is not supported; {_SUPPORTED}")
+    url = server_url(text)
+    if url is not None:
+        return url
     path = re.sub(r"^(sqlite:(//)?|file:(//(?=/))?)", "", text).split("?", 1)[0]
     if ":memory:" in path or "mode=memory" in text:
-        raise ValueError(f"a database in memory would lose everything; {_SUPPORTED}")
+        raise ValueError(f"a database in memory would lose everything; expected {SUPPORTED}")
     if not path or "://" in path or "\0" in path:
-        raise ValueError(_SUPPORTED)
+        raise ValueError(f"expected {SUPPORTED}")
     return URL.create("sqlite", database=os.path.abspath(path))
 
 
-def make_engine(url: URL, busy_ms: int = BUSY_MS) -> Engine:
-    """An engine whose every connection is set up for sharing.
+def sqlite_file(url: URL) -> Path | None:
+    """The file of a database that is one."""
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return None
+    return Path(url.database)
 
-    A file that doesn't exist yet is made, its folder too, for its owner alone: it
-    will hold keys.
+
+def make_engine(url: URL, busy_ms: int = BUSY_MS) -> Engine:
+    """An engine whose every connection is set up for sharing. Asks no server anything.
+
+    An SQLite file that doesn't exist yet is made, its folder too, for its owner alone:
+    it will hold keys.
 
     Args:
+        url: from `parse_dsn`.
         busy_ms: how long work waits for another process's lock before it fails.
 
     Raises:
         ValueError: the file can't be made or opened; the text names it.
     """
-    path = Path(url.database or "")
+    path = sqlite_file(url)
+    if path is not None:
+        return _sqlite(url, path, busy_ms)
+    if url.get_backend_name() == "postgresql":
+        return _postgresql(url, busy_ms)
+    return _mysql(url, busy_ms)
+
+
+def _sqlite(url: URL, path: Path, busy_ms: int) -> Engine:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -124,6 +141,82 @@ def make_engine(url: URL, busy_ms: int = BUSY_MS) -> Engine:
     return engine
 
 
+def _postgresql(url: URL, busy_ms: int) -> Engine:
+    wanted: dict[str, str | int] = {
+        "connect_timeout": CONNECT_S,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 2,
+        "tcp_user_timeout": _UNCONFIRMED_MS,
+        "application_name": "gptload",
+    }
+    # What the operator wrote counts.
+    engine = _server(url, {name: wanted[name] for name in wanted if name not in url.query})
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _record: object) -> None:
+        connection.autocommit = True  # or the setting would go with the first rollback
+        # Not in the start packet: PgBouncer takes none there.
+        connection.execute(f"SET lock_timeout = {busy_ms}")
+        connection.autocommit = False
+
+    return engine
+
+
+def _mysql(url: URL, busy_ms: int) -> Engine:
+    seconds = max(1, round(busy_ms / 1000))
+    engine = _server(
+        url,
+        {
+            "connect_timeout": CONNECT_S,
+            "read_timeout": CONNECT_S,
+            # A text that is too long is an error, as everywhere, and not cut in silence.
+            "sql_mode": "TRADITIONAL",
+            "init_command": f"SET SESSION innodb_lock_wait_timeout = {seconds}",
+        },
+    )
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _record: object) -> None:
+        # PyMySQL has no time-out for its greeting alone; this one would end long work too.
+        connection._read_timeout = None
+        if url.host:
+            level, option = socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT
+            connection._sock.setsockopt(level, option, _UNCONFIRMED_MS)
+
+    return engine
+
+
+def _server(url: URL, connect_args: dict[str, Any]) -> Engine:
+    return create_engine(
+        url,
+        connect_args=connect_args,
+        pool_size=READERS + 2,
+        max_overflow=0,
+        pool_timeout=10,
+        pool_pre_ping=True,  # after a restart of the server no work fails any more
+        pool_recycle=_RECYCLE_S,
+        hide_parameters=True,
+    )
+
+
+@event.listens_for(Table, "before_create")
+def _compare_exactly(table: Table, connection: Connection, **_more: object) -> None:
+    # MySQL's own default takes `GPT` and `gpt` for one name, and cuts what isn't in plane 0.
+    if connection.dialect.name == "mysql":
+        table.kwargs["mysql_charset"] = "utf8mb4"
+        table.kwargs["mysql_collate"] = "utf8mb4_bin"
+        table.kwargs["mysql_engine"] = "InnoDB"
+
+
+@compiles(UnaryExpression, "mysql")
+def _nulls_last(element: UnaryExpression[Any], compiler: Any, **more: Any) -> str:
+    """`x DESC NULLS LAST`, which MySQL has no words for: it does just that by itself."""
+    if element.modifier is operators.nulls_last_op:
+        return str(compiler.process(element.element, **more))
+    return str(compiler.visit_unary(element, **more))
+
+
 def run_read(engine: Engine, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run `work(connection, …)` here and now, on one consistent view.
 
@@ -132,9 +225,12 @@ def run_read(engine: Engine, work: Work[P, T], *args: P.args, **kwargs: P.kwargs
     """
     try:
         with engine.connect() as connection:
+            if engine.dialect.name == "postgresql":
+                # As the others do by themselves: else every statement has its own view.
+                connection.execution_options(isolation_level="REPEATABLE READ")
             return work(connection, *args, **kwargs)
-    except (DatabaseError, PoolTimeout) as error:
-        raise _translate(error) from None
+    except (DBAPIError, PoolTimeout) as error:
+        raise translate(error) from None
 
 
 def run_write(engine: Engine, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -146,22 +242,8 @@ def run_write(engine: Engine, work: Work[P, T], *args: P.args, **kwargs: P.kwarg
     try:
         with engine.connect().execution_options(write=True) as connection, connection.begin():
             return work(connection, *args, **kwargs)
-    except (DatabaseError, PoolTimeout) as error:
-        raise _translate(error) from None
-
-
-def _translate(error: Exception) -> Exception:
-    if isinstance(error, PoolTimeout):
-        return DatabaseUnavailable("The database is too slow: no connection was free in time")
-    # These are the work's own faults: a name that is taken, a value that doesn't fit.
-    if isinstance(error, IntegrityError | DataError | ProgrammingError):
-        return error
-    original = getattr(error, "orig", None)
-    code = getattr(original, "sqlite_errorcode", None)
-    if code is None or code & 0xFF not in _CAUSES:
-        # SQLite's own words name tables and columns, never values.
-        return DatabaseUnavailable(f"The database failed: {original}")
-    return DatabaseUnavailable(_CAUSES[code & 0xFF])
+    except (DBAPIError, PoolTimeout) as error:
+        raise translate(error) from None
 
 
 class Database:
@@ -178,6 +260,7 @@ class Database:
         self._readers = ThreadPool(1, READERS, name="db")
         self._writer = ThreadPool(1, 1, name="db-writer")
         self._running = False
+        self._away_until = 0.0
 
     def start(self) -> None:
         """Start the threads. Whoever calls it calls `stop`, or the process never ends."""
@@ -216,4 +299,16 @@ class Database:
     async def _defer(self, pool: ThreadPool, run: Any, work: Any, *args: Any, **kwargs: Any) -> Any:
         if not self._running:  # a stopped pool would never answer
             raise DatabaseUnavailable("The database is closed")
-        return await deferToThreadPool(self._reactor, pool, run, self.engine, work, *args, **kwargs)
+        began = self._reactor.seconds()
+        if began < self._away_until:
+            raise ServerAway()
+        try:
+            return await deferToThreadPool(
+                self._reactor, pool, run, self.engine, work, *args, **kwargs
+            )
+        except ServerAway:
+            # Nobody refuses, nobody answers: those behind us must not wait for it in turn.
+            ended = self._reactor.seconds()
+            if ended - began >= AWAY_S:
+                self._away_until = ended + AWAY_S
+            raise

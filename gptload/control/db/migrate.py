@@ -10,10 +10,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy import Connection, Engine, inspect, text
 
 from gptload.control.db.database import run_write
-from gptload.core.errors import GptloadError
+from gptload.core.errors import DatabaseUnavailable, GptloadError
+
+# Any number, as long as nobody else who uses the same database takes it.
+_POSTGRESQL_LOCK = 764_231
+_LOCK_S = 60
 
 
 class ForeignDatabase(GptloadError):
@@ -25,8 +29,9 @@ class ForeignDatabase(GptloadError):
 def migrate(engine: Engine) -> str:
     """Run every step that is missing, all or none.
 
-    Several processes may call this at once: one works, the others wait and find
-    nothing left to do.
+    Only MySQL can't take back a step that broke off half-way: it commits each change
+    of a table by itself. Several processes may call this at once: one works, the others
+    wait and find nothing left to do.
 
     Returns:
         The schema's revision.
@@ -44,13 +49,13 @@ def undo(engine: Engine, revision: str) -> None:
 
 
 def _migrate(connection: Connection) -> str:
-    with _configuration(connection) as config:
+    with _alone(connection), _configuration(connection) as config:
         known = ScriptDirectory.from_config(config)
         current = MigrationContext.configure(connection).get_current_revision()
         if current is None and "groups" in inspect(connection).get_table_names():
             raise ForeignDatabase(
                 "The database belongs to another program, or to GPT-Load itself",
-                hint="Point DATABASE_DSN at a new file; nothing was changed.",
+                hint="Point DATABASE_DSN at a new database; nothing was changed.",
             )
         if current is not None and current not in {
             step.revision for step in known.walk_revisions()
@@ -64,8 +69,29 @@ def _migrate(connection: Connection) -> str:
 
 
 def _undo(connection: Connection, revision: str) -> None:
-    with _configuration(connection) as config:
+    with _alone(connection), _configuration(connection) as config:
         command.downgrade(config, revision)
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """Keep other processes from migrating meanwhile; SQLite's write transaction does already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_S}s'"))
+        # Ends with the transaction.
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_POSTGRESQL_LOCK})"))
+        yield
+    elif connection.dialect.name == "mysql":
+        # Such locks are the server's, not the database's; a name has 64 characters at most.
+        name = "CONCAT('gptload ', MD5(DATABASE()))"
+        if connection.execute(text(f"SELECT GET_LOCK({name}, {_LOCK_S})")).scalar() != 1:
+            raise DatabaseUnavailable("Another process has been changing the tables for a minute")
+        try:
+            yield
+        finally:
+            connection.execute(text(f"SELECT RELEASE_LOCK({name})"))
+    else:
+        yield
 
 
 @contextmanager

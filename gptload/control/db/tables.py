@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
+from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
 metadata = MetaData()
 
@@ -29,13 +30,15 @@ metadata = MetaData()
 Id = BigInteger().with_variant(Integer, "sqlite")
 # Epoch seconds. A double holds microseconds exactly enough until the year 2100.
 Instant: Double[float] = Double()
+# MySQL's TEXT ends at 65,535 bytes.
+LongText = Text().with_variant(MEDIUMTEXT, "mysql")
 
 system_settings = Table(
     "system_settings",
     metadata,
     Column("id", Id, primary_key=True, autoincrement=True),
     Column("setting_key", String(255), nullable=False, unique=True),
-    Column("setting_value", Text, nullable=False),
+    Column("setting_value", LongText, nullable=False),
     Column("description", String(512), nullable=False, server_default=""),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
@@ -47,7 +50,7 @@ groups = Table(
     Column("id", Id, primary_key=True, autoincrement=True),
     Column("name", String(255), nullable=False, unique=True),
     Column("display_name", String(255), nullable=False, server_default=""),
-    Column("proxy_keys", Text, nullable=False),
+    Column("proxy_keys", LongText, nullable=False),
     Column("description", String(512), nullable=False, server_default=""),
     Column("group_type", String(50), nullable=False, server_default="standard"),
     Column("upstreams", JSON, nullable=False),
@@ -110,6 +113,61 @@ api_keys = Table(
     sqlite_autoincrement=True,
 )
 
+# Ours: keys that were deleted a moment ago, so that a mistake can be undone; all that
+# makes the key what it was. No query that looks for keys can meet one of them.
+removed_keys = Table(
+    "removed_keys",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),  # as it was in api_keys
+    Column("key_value", Text, nullable=False),
+    Column("key_hash", String(128), nullable=False),
+    Column("group_id", Id, ForeignKey("groups.id", ondelete="CASCADE"), nullable=False),
+    Column("status", String(50), nullable=False),
+    Column("notes", String(255), nullable=False),
+    Column("request_count", BigInteger, nullable=False),
+    Column("failure_count", Integer, nullable=False),
+    Column("last_used_at", Instant, nullable=True),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("rest_until", Instant, nullable=True),
+    Column("reason", String(128), nullable=False),
+    Column("changed_at", Instant, nullable=True),
+    Column("weight", Integer, nullable=False),
+    Column("account", String(128), nullable=False),
+    Column("model_rests", JSON(none_as_null=True), nullable=True),
+    Column("batch", String(32), nullable=False),  # what one command deleted
+    Column("removed_at", Instant, nullable=False),
+    Index("idx_removed_keys_batch", "batch", "id"),
+    Index("idx_removed_keys_group_id", "group_id"),
+    Index("idx_removed_keys_removed_at", "removed_at"),
+)
+
+# Ours: long work that somebody asked for: imports, deletions, tests of many keys.
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("kind", String(32), nullable=False),  # `import`, `delete`, `validate`, …
+    Column("group_id", Id, nullable=False),
+    Column("group_name", String(255), nullable=False, server_default=""),
+    # `running`, `done`, `failed`, `cancelled`, `interrupted`.
+    Column("state", String(16), nullable=False),
+    # The group while it runs, then nothing: so a group has one running task at most.
+    Column("running_group", Id, nullable=True),
+    Column("owner", String(64), nullable=False),
+    Column("lease_until", Instant, nullable=False),  # past it, its owner is gone
+    Column("is_cancelled", Boolean, nullable=False, server_default="0"),
+    Column("processed", BigInteger, nullable=False, server_default="0"),
+    Column("total", BigInteger, nullable=False, server_default="0"),
+    Column("result", JSON(none_as_null=True), nullable=True),
+    Column("error", String(512), nullable=False, server_default=""),
+    Column("started_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("finished_at", Instant, nullable=True),
+    UniqueConstraint("running_group", name="idx_tasks_running_group"),
+    sqlite_autoincrement=True,
+)
+
 request_logs = Table(
     "request_logs",
     metadata,
@@ -132,7 +190,7 @@ request_logs = Table(
     Column("request_type", String(20), nullable=False, server_default="final"),
     Column("upstream_addr", String(500), nullable=False, server_default=""),
     Column("is_stream", Boolean, nullable=False),
-    Column("request_body", Text, nullable=False),
+    Column("request_body", LongText, nullable=False),
     # Ours.
     Column("exchange_id", String(36), nullable=False, server_default=""),
     Column("key_id", Id, nullable=False, server_default="0"),
@@ -148,22 +206,44 @@ request_logs = Table(
     Column("signature", String(255), nullable=False, server_default=""),
     Index("idx_request_logs_timestamp", "timestamp", "id"),
     Index("idx_request_logs_group_id", "group_id", "timestamp"),
-    Index("idx_request_logs_key_hash", "key_hash"),
-    Index("idx_request_logs_model", "model"),
+    # One for each filter, in the order in which rows are shown, so that a page and a count
+    # touch only what matches.
+    Index("idx_request_logs_key", "key_hash", "timestamp", "id"),
+    Index("idx_request_logs_model_time", "model", "timestamp", "id"),
+    Index("idx_request_logs_group_name", "group_name", "timestamp", "id"),
+    Index("idx_request_logs_parent_name", "parent_group_name", "timestamp", "id"),
+    Index("idx_request_logs_success", "is_success", "timestamp", "id"),
+    Index("idx_request_logs_type", "request_type", "timestamp", "id"),
+    Index("idx_request_logs_status", "status_code", "timestamp", "id"),
+    Index("idx_request_logs_ip", "source_ip", "timestamp", "id"),
     Index("idx_request_logs_exchange_id", "exchange_id"),
 )
 
-group_hourly_stats = Table(
-    "group_hourly_stats",
+# Ours, in the place of the reference's hourly statistics: what happened in each minute,
+# hour and day, to everything and to each group, model, key and upstream. See
+# gptload/control/statistics.py.
+rollups = Table(
+    "rollups",
+    metadata,
+    Column("kind", String(8), primary_key=True),
+    Column("step", Integer, primary_key=True, autoincrement=False),  # seconds
+    Column("at", BigInteger, primary_key=True, autoincrement=False),  # its begin, epoch seconds
+    Column("subject", String(64), primary_key=True),
+    Column("group_id", Id, nullable=False, server_default="0"),
+    Column("name", String(255), nullable=False, server_default=""),
+    Column("requests", BigInteger, nullable=False, server_default="0"),
+    Column("succeeded", BigInteger, nullable=False, server_default="0"),
+    Column("attempts", BigInteger, nullable=False, server_default="0"),
+    Column("detail", Text, nullable=False),  # ends and histograms, as JSON
+)
+
+# Ours: records of the log that no roll-up counts yet, as journal lines, a row a slice.
+rollup_pending = Table(
+    "rollup_pending",
     metadata,
     Column("id", Id, primary_key=True, autoincrement=True),
-    Column("time", Instant, nullable=False),  # the full hour
-    Column("group_id", Id, nullable=False),
-    Column("success_count", BigInteger, nullable=False, server_default="0"),
-    Column("failure_count", BigInteger, nullable=False, server_default="0"),
-    Column("created_at", Instant, nullable=False),
-    Column("updated_at", Instant, nullable=False),
-    UniqueConstraint("time", "group_id", name="idx_group_time"),
+    Column("count", Integer, nullable=False),
+    Column("records", LongText, nullable=False),
 )
 
 # Ours: what happened to each key, and why: its timeline. Written with the state it tells of.
@@ -197,6 +277,38 @@ resource_owners = Table(
     Column("upstream", Integer, nullable=False),
     Column("until", Instant, nullable=False),
     Index("idx_resource_owners_until", "until"),
+)
+
+# Ours: every change of a setting, so that each can be undone. None is "never set".
+setting_history = Table(
+    "setting_history",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("source_ip", String(64), nullable=False, server_default=""),
+    Column("setting_key", String(255), nullable=False),
+    Column("old_value", LongText, nullable=True),
+    Column("new_value", LongText, nullable=True),
+    Column("undo_of", Id, nullable=True),  # the entry that this one took back
+    Index("idx_setting_history_key", "setting_key", "id"),
+)
+
+# Ours: every call of the admin API that changed something. Holds no secrets.
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("source_ip", String(64), nullable=False, server_default=""),
+    Column("method", String(16), nullable=False),
+    Column("route", String(128), nullable=False),  # `/api/groups/:id`
+    Column("subject", String(32), nullable=False),
+    Column("subject_id", Id, nullable=True),
+    Column("status", Integer, nullable=False),  # 0: the client was gone before the answer
+    Column("before", JSON(none_as_null=True), nullable=True),
+    Column("after", JSON(none_as_null=True), nullable=True),
+    Index("idx_audit_log_at", "at"),
+    Index("idx_audit_log_subject", "subject", "subject_id"),
 )
 
 # Ours: how far each journal file has been moved here. Written in the transaction

@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from gptload.control.db.database import Database
 from gptload.control.db.queries import records as queries
 from gptload.control.loop import Loop
+from gptload.control.status import Job
 from gptload.core.errors import DatabaseUnavailable
 from gptload.core.pace import Pace
 from gptload.core.record import AttemptRecord, decode
@@ -54,6 +55,14 @@ class Step:
     refused: tuple[tuple[str, str], ...] = ()
 
 
+@frozen
+class Backlog:
+    """What waits in the journal: bytes of records, and segments that are there."""
+
+    waiting_bytes: int
+    segments: int
+
+
 class Records(Service):
     """Moves records every `interval_s()`, and at once for whoever asks by `drain`."""
 
@@ -65,6 +74,7 @@ class Records(Service):
         database: Database,
         directory: Path,
         interval_s: Callable[[], float],
+        job: Job | None = None,
     ) -> None:
         """
         Args:
@@ -80,7 +90,8 @@ class Records(Service):
         self._offsets: dict[str, int] | None = None
         self._drained_at = float("-inf")
         self._pace = Pace()
-        self._loop = Loop(clock, self._tick)
+        self._job = Job() if job is None else job
+        self._loop = Loop(clock, self._tick, self._job)
 
     def startService(self) -> None:
         """Move what a former process left, then go on."""
@@ -117,13 +128,31 @@ class Records(Service):
         try:
             await self.drain()
         except (DatabaseUnavailable, OSError) as error:
+            self._job.failed(self._clock.seconds(), error, self._next_at())
             if self._pace.due(self._clock.seconds()):
                 self.log.error("Request logs wait in the journal: {reason}", reason=str(error))
-        except Exception:  # a LoopingCall ends with its first unhandled error
+        except Exception as error:  # a LoopingCall ends with its first unhandled error
+            self._job.failed(self._clock.seconds(), error, self._next_at())
             if self._pace.due(self._clock.seconds()):
                 self.log.failure("Request logs wait in the journal")
         else:
+            self._job.succeeded(self._clock.seconds(), self._next_at())
             self._pace.reset()
+
+    def _next_at(self) -> float:
+        return self._drained_at + self._interval_s()
+
+    def backlog(self) -> Backlog:
+        """What the journal's files hold that the database doesn't have yet."""
+        known = self._offsets or {}
+        paths = list(self._directory.glob(PATTERN))
+        waiting = 0
+        for path in paths:
+            try:
+                waiting += max(0, path.stat().st_size - known.get(path.name, 0))
+            except FileNotFoundError:
+                continue  # it has been moved meanwhile
+        return Backlog(waiting, len(paths))
 
     async def _drain(self) -> None:
         self._drained_at = self._clock.seconds()
@@ -139,7 +168,7 @@ class Records(Service):
             if offsets.get(path.name, 0) >= size and not _is_complete(path):
                 continue
             while True:
-                step = await self._database.write(_move, path, self._clock.seconds())
+                step = await self._database.write(_move, path)
                 self._report(path, step)
                 if step.is_gone:
                     gone.append(path.name)
@@ -173,7 +202,7 @@ class Records(Service):
             )
 
 
-def _move(connection: Connection, path: Path, now: float) -> Step:
+def _move(connection: Connection, path: Path) -> Step:
     """Move the next slice of one segment; delete the segment when that was its end."""
     offset = queries.position(connection, path.name)
     with path.open("rb") as file:
@@ -184,7 +213,7 @@ def _move(connection: Connection, path: Path, now: float) -> Step:
         offset += len(lines)
         count = lines.count(b"\n") + (not lines.endswith(b"\n"))
         records = [record for record in decode(lines) if _is_sound(record)]
-        moved = queries.move(connection, records, now, path.name, offset)
+        moved = queries.move(connection, records, path.name, offset)
         # Deleting has to wait for the commit, so for the next step.
         return Step(offset, False, count - len(records), moved.refused)
     if complete and at_end:

@@ -1,4 +1,4 @@
-"""Deletes what nobody wants to see any more: old logs, timelines and hourly statistics."""
+"""Deletes what nobody wants to see any more: old logs, timelines and roll-ups."""
 
 from __future__ import annotations
 
@@ -11,33 +11,41 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from gptload.control.db.database import Database
-from gptload.control.db.tables import group_hourly_stats, key_changes, request_logs
+from gptload.control.db.queries import rollups
+from gptload.control.db.tables import key_changes, request_logs
 from gptload.control.loop import Loop
+from gptload.control.statistics import MOST_SUBJECTS, kept_s
+from gptload.control.status import Job
 from gptload.core.errors import DatabaseUnavailable
 
 INTERVAL_S = 3600
 DAY_S = 86_400
-# The dashboard's chart compares two days, however short the logs are kept.
-STATISTICS_DAYS = 3
 # One transaction: others who write wait for a slice, never for all of it.
 SLICE_ROWS = 1000
 
 
 class Retention(Service):
-    """Deletes what is older than `keep_days()`, hourly and in slices."""
+    """Deletes logs older than `keep_days()` and roll-ups past their time, hourly, in slices."""
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, database: Database, keep_days: Callable[[], int]):
+    def __init__(
+        self,
+        clock: IReactorTime,
+        database: Database,
+        keep_days: Callable[[], int],
+        job: Job | None = None,
+    ) -> None:
         """
         Args:
-            keep_days: asked each time, so that a change needs no restart; 0 keeps all.
+            keep_days: asked each time, so that a change needs no restart; 0 keeps all logs.
         """
         self._stopping = False
         self._clock = clock
         self._database = database
         self._keep_days = keep_days
-        self._loop = Loop(clock, self._turn)
+        self._job = Job() if job is None else job
+        self._loop = Loop(clock, self._turn, self._job)
 
     def startService(self) -> None:
         """Delete now, and again every hour."""
@@ -60,28 +68,39 @@ class Retention(Service):
         Raises:
             DatabaseUnavailable: what is left goes next time.
         """
+        now = self._clock.seconds()
+        await self._sweep_rollups(now)
         days = self._keep_days()
         if days <= 0:
             return 0
-        now = self._clock.seconds()
         logs = await self._delete(request_logs, request_logs.c.timestamp, now - days * DAY_S)
         await self._delete(key_changes, key_changes.c.at, now - days * DAY_S)
-        oldest = now - max(days, STATISTICS_DAYS) * DAY_S
-        await self._delete(group_hourly_stats, group_hourly_stats.c.time, oldest)
         return logs
 
     async def _turn(self) -> None:
         try:
             count = await self.sweep()
         except DatabaseUnavailable as error:
+            self._job.failed(self._clock.seconds(), error)
             self.log.warn(
                 "Retention stopped early: {reason}; next try in an hour", reason=error.message
             )
-        except Exception:  # a LoopingCall ends with its first unhandled error
+        except Exception as error:  # a LoopingCall ends with its first unhandled error
+            self._job.failed(self._clock.seconds(), error)
             self.log.failure("Retention failed; next try in an hour")
         else:
+            self._job.succeeded(self._clock.seconds())
             if count:
                 self.log.info("Retention deleted {count} request logs", count=count)
+
+    async def _sweep_rollups(self, now: float) -> None:
+        for kind in MOST_SUBJECTS:
+            for step, seconds in kept_s(kind).items():
+                count = SLICE_ROWS
+                while count >= SLICE_ROWS and not self._stopping:
+                    count = await self._database.write(
+                        rollups.delete_slice, kind, step, now - seconds, SLICE_ROWS
+                    )
 
     async def _delete(self, table: Table, time: Column[float], before: float) -> int:
         total = 0
@@ -94,5 +113,6 @@ class Retention(Service):
 
 def _delete_slice(connection: Connection, table: Table, time: Column[float], before: float) -> int:
     # The inner query walks the index on the time, so that a slice costs the same at any size.
-    old = select(table.c.id).where(time < before).order_by(time).limit(SLICE_ROWS)
-    return connection.execute(delete(table).where(table.c.id.in_(old.scalar_subquery()))).rowcount
+    old = select(table.c.id).where(time < before).order_by(time).limit(SLICE_ROWS).subquery()
+    # In a table of its own, or MySQL would not let itself read what it deletes from.
+    return connection.execute(delete(table).where(table.c.id.in_(select(old.c.id)))).rowcount

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import pytest_twisted
 import treq
 from attrs import define, field, frozen
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Engine, select
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.web.client import Agent, HTTPConnectionPool
 
@@ -24,8 +23,12 @@ from gptload.control.db.migrate import migrate
 from gptload.control.db.queries.snapshot import seed
 from gptload.control.db.tables import api_keys
 from gptload.control.jobs.records import Records
+from gptload.control.jobs.rollups import Rollups
 from gptload.control.ledger import Ledger
+from gptload.control.live import Live
 from gptload.control.snapshots import Snapshots
+from gptload.control.status import Status
+from gptload.control.tasks import Tasks
 from gptload.core.errors import DatabaseUnavailable
 from gptload.core.headers import OutgoingRequest
 from gptload.core.record import AttemptRecord, encode
@@ -36,9 +39,11 @@ from gptload.link.messages import KeyChange
 from gptload.provider import discover
 from gptload.wire.client import Reply
 from gptload.wire.upstream import Trouble, UpstreamFailure
+from tests.parts.databases import Databases
 
 MakeAdmin = Callable[..., Coroutine[Any, Any, "Admin"]]
 AUTH_KEY = "sk-admin-Xq7-of-the-tests"
+METRICS_TOKEN = "metrics-Zk3-of-the-tests"
 T = TypeVar("T")
 
 
@@ -124,6 +129,14 @@ class ScriptedUpstreams:
         self.answers[key] = UpstreamFailure(Trouble.CONNECT, "nobody listens")
 
 
+@define
+class Counted:
+    """What the data plane has counted: as `gptload.proxy.counters.Counters`."""
+
+    groups: dict[int, Any] = field(factory=dict)
+    models: dict[str, dict[str, int]] = field(factory=dict)
+
+
 class BlockedRecords(Records):
     """Records whose journal can't be moved now."""
 
@@ -141,9 +154,9 @@ class BlockedRecords(Records):
 class Admin:
     """The running site. Groups and keys that a test makes are its own: so is the database."""
 
-    def __init__(self, reactor: Any, folder: Path, encryption_key: str = "") -> None:
+    def __init__(self, reactor: Any, dsn: str, folder: Path, encryption_key: str = "") -> None:
         self.reactor = reactor
-        self.database = Database(reactor, make_engine(parse_dsn(str(folder / "gptload.db"))))
+        self.database = Database(reactor, make_engine(parse_dsn(dsn)))
         self.database.start()
         self.changes: list[KeyChange] = []
         self.snapshots = Snapshots(self.database, discover(), lambda _: None)
@@ -154,6 +167,10 @@ class Admin:
         self.records = BlockedRecords(reactor, self.database, self.journal, lambda: 60.0)
         self.upstreams = ScriptedUpstreams()
         self.breakers = Breakers()
+        self.status = Status()
+        self.counters = Counted()
+        self.tasks = Tasks(reactor, self.database, "the tests")
+        self.live = Live(reactor, time.monotonic, self.breakers, "1.2.3", lambda: 3)
         self.site = make_site(
             AdminParts(
                 reactor=reactor,
@@ -165,11 +182,17 @@ class Admin:
                 ledger=self.ledger,
                 snapshots=self.snapshots,
                 records=self.records,
+                rollups=Rollups(reactor, self.database),
                 providers=discover(),
                 client=self.upstreams,
                 proxy_for=lambda scheme, host, port: "",
                 ticks=time.monotonic,
+                tasks=self.tasks,
+                live=self.live,
                 breakers=self.breakers,
+                status=self.status,
+                counters=self.counters,
+                metrics_token=METRICS_TOKEN,
             )
         )
         self._port: Any = None
@@ -179,6 +202,7 @@ class Admin:
         """Read the database and listen."""
         await self.snapshots.rebuild()
         await self.ledger.load()
+        self.tasks.startService()
         self._port = self.reactor.listenTCP(0, self.site, interface="127.0.0.1")
 
     @property
@@ -190,6 +214,7 @@ class Admin:
         """Stop all of it."""
         if self._port is not None:
             await self._port.stopListening()
+            await self.tasks.stopService()
         await self.database.stop()
 
     def send(
@@ -283,23 +308,16 @@ def run(work: Any) -> Any:
     return pytest_twisted.blockon(Deferred.fromCoroutine(work))
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated and seeded database, to be copied: migrating takes longer than most tests."""
-    path = tmp_path_factory.mktemp("template") / "gptload.db"
-    engine = make_engine(parse_dsn(str(path)))
+def seeded(engine: Engine) -> None:
+    """What a first start makes of an empty database."""
     migrate(engine)
     first = {"proxy_keys": AUTH_KEY, "app_url": "https://ai.example/"}
     run_write(engine, seed, first, 0.0)
-    with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    engine.dispose()
-    return path
 
 
 @pytest.fixture
 def make_admin(
-    clean_reactor: None, reactor: Any, tmp_path: Path, template: Path
+    clean_reactor: None, reactor: Any, tmp_path: Path, databases: Databases, database_kind: str
 ) -> Iterator[MakeAdmin]:
     """Start a site: `await make_admin("its ENCRYPTION_KEY")`."""
     made: list[Admin] = []
@@ -307,8 +325,8 @@ def make_admin(
     async def make(encryption_key: str = "") -> Admin:
         folder = tmp_path / str(len(made))
         folder.mkdir()
-        shutil.copy(template, folder / "gptload.db")
-        admin = Admin(reactor, folder, encryption_key)
+        dsn = databases.make(database_kind, folder / "gptload.db", seeded)
+        admin = Admin(reactor, dsn, folder, encryption_key)
         made.append(admin)
         await admin.start()
         return admin

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert
 
-from gptload.control.db.tables import group_hourly_stats
+from gptload.control.db.tables import rollups
 from gptload.link.messages import KeyEvent, Seen
 from tests.control.admin.conftest import AUTH_KEY, Admin, MakeAdmin
 from tests.parts.records import make_record
@@ -16,18 +16,25 @@ from tests.parts.records import make_record
 HOUR = 3600
 
 
-async def count_hour(admin: Admin, group: int, at: float, good: int, bad: int) -> None:
+async def count_hour(admin: Admin, at: float, good: int, bad: int, *groups: int) -> None:
+    """An hour as records leave it behind: for each group, and once for all."""
+    hour = int(at // HOUR * HOUR)
     row = {
-        "time": at // HOUR * HOUR,
-        "group_id": group,
-        "success_count": good,
-        "failure_count": bad,
-        "created_at": 0.0,
-        "updated_at": 0.0,
+        "step": HOUR,
+        "at": hour,
+        "requests": good + bad,
+        "succeeded": good,
+        "attempts": good + bad,
+        "detail": "[[],[],[]]",
     }
+    subjects = [("all", "", 0), *(("group", str(group), group) for group in groups)]
+    rows = [
+        row | {"kind": kind, "subject": subject, "group_id": group}
+        for kind, subject, group in subjects
+    ]
 
     def write(connection: Connection) -> None:
-        connection.execute(insert(group_hourly_stats).values(row))
+        connection.execute(insert(rollups), rows)
 
     await admin.write(write)
 
@@ -51,9 +58,8 @@ async def test_cards(admin: Admin) -> None:
     records += [make_record(at=now - 60, group_id=0, is_final=False)]
     records += [make_record(at=now - 900, group_id=0) for _ in range(10)]
     admin.write_journal(*records)
-    await count_hour(admin, group, now - 2 * HOUR, 90, 10)
-    await count_hour(admin, parent, now - 2 * HOUR, 90, 10)
-    await count_hour(admin, group, now - 30 * HOUR, 40, 10)
+    await count_hour(admin, now - 2 * HOUR, 90, 10, group, parent)
+    await count_hour(admin, now - 30 * HOUR, 40, 10, group)
     stats = await admin.api("GET", "/dashboard/stats")
     assert stats["key_count"] == {
         "value": 2.0,
@@ -69,7 +75,7 @@ async def test_cards(admin: Admin) -> None:
 
 async def test_trends_without_a_past(admin: Admin) -> None:
     group = await admin.group()
-    await count_hour(admin, group, time.time(), 3, 1)
+    await count_hour(admin, time.time(), 3, 1, group)
     stats = await admin.api("GET", "/dashboard/stats")
     assert stats["request_count"] == {"value": 4.0, "trend": 100.0, "trend_is_growth": True}
     assert stats["error_rate"] == {"value": 25.0, "trend": 25.0, "trend_is_growth": False}
@@ -105,14 +111,12 @@ async def test_no_warning_is_an_empty_list(make_admin: MakeAdmin) -> None:
 
 
 async def test_the_chart_has_a_point_an_hour(admin: Admin) -> None:
-    group, other = await admin.group("one"), await admin.group("two")
+    group = await admin.group("one")
     parent = await admin.aggregate("all", group)
     now = time.time()
-    for one in (group, parent):
-        await count_hour(admin, one, now, 5, 1)
-        await count_hour(admin, one, now - 23 * HOUR, 7, 0)
-        await count_hour(admin, one, now - 24 * HOUR, 100, 100)
-    await count_hour(admin, other, now, 10, 0)
+    await count_hour(admin, now, 5, 1, group, parent)
+    await count_hour(admin, now - 23 * HOUR, 7, 0, group, parent)
+    await count_hour(admin, now - 24 * HOUR, 100, 100, group, parent)
     chart = await admin.api("GET", "/dashboard/chart")
     times = [datetime.fromisoformat(label).timestamp() for label in chart["labels"]]
     assert times[-1] == now // HOUR * HOUR
@@ -120,7 +124,7 @@ async def test_the_chart_has_a_point_an_hour(admin: Admin) -> None:
     success, failed = chart["datasets"]
     assert (success["label"], failed["label"]) == ("Success", "Failed")
     assert success["color"] == "rgba(10, 200, 110, 1)"
-    assert success["data"] == [7, *[0] * 22, 15]
+    assert success["data"] == [7, *[0] * 22, 5]
     assert failed["data"] == [*[0] * 23, 1]
     for one in (group, parent):
         chart = await admin.api("GET", f"/dashboard/chart?groupId={one}")

@@ -55,6 +55,13 @@ async def test_a_new_group_is_shown_as_it_was_sent(admin: Admin) -> None:
         "unknown": "is passed over",
     }
     group = await admin.api("POST", "/groups", sent)
+    effective, sources = group.pop("effective_config"), group.pop("config_sources")
+    assert effective["max_retries"] == 5
+    assert effective["request_timeout"] == 600
+    assert {key for key, source in sources.items() if source == "group"} == {
+        "max_retries",
+        "failover_status_codes",  # an empty text is a value
+    }
     assert group | {"created_at": "", "updated_at": ""} == {
         "id": group["id"],
         "name": "a-good_name1",
@@ -89,7 +96,8 @@ async def test_a_new_group_is_shown_as_it_was_sent(admin: Admin) -> None:
     made = datetime.fromisoformat(group["created_at"]).timestamp()
     assert abs(made - time.time()) < 60
     assert group["created_at"].endswith("Z")
-    assert await admin.api("GET", "/groups") == [group]
+    shown = {"effective_config": effective, "config_sources": sources}
+    assert await admin.api("GET", "/groups") == [group | shown]
 
 
 async def test_a_group_is_in_force_when_the_call_returns(admin: Admin) -> None:
@@ -410,6 +418,7 @@ async def test_statistics_count_final_attempts_and_keys(admin: Admin) -> None:
     (await admin.call("GET", "/api/groups/99/stats")).refused(404, "NOT_FOUND")
 
 
+@pytest.mark.sqlite_only  # the others keep broken JSON out by themselves
 async def test_one_broken_row_does_not_hide_the_others(admin: Admin) -> None:
     broken, good = await admin.group("broken"), await admin.group("good")
 
@@ -548,3 +557,27 @@ async def test_a_validation_time_is_shown(admin: Admin) -> None:
     await admin.write(note)
     (shown,) = await admin.api("GET", "/groups")
     assert shown["last_validated_at"] == "2026-01-02T03:04:05.25Z"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://169.254.169.254/latest",
+        "http://2852039166",
+        "http://0xa9fea9fe:80",
+        "http://[fe80::1]/",
+        "http://[::ffff:169.254.169.254]",
+        "http://[fd00:ec2::254]",
+        "http://metadata.google.internal./computeMetadata",
+    ],
+)
+async def test_an_upstream_is_no_link_local_or_metadata_address(admin: Admin, url: str) -> None:
+    upstreams = [{"url": "http://127.0.0.1:11434", "weight": 1}, {"url": url, "weight": 1}]
+    answer = await admin.call("POST", "/api/groups", good_group() | {"upstreams": upstreams})
+    assert "link-local" in answer.refused(400, "VALIDATION_FAILED")
+    assert answer.said["hint"].startswith("See upstreams[1].url.")
+
+
+async def test_private_networks_are_where_people_run_models(admin: Admin) -> None:
+    urls = ["http://127.0.0.1:1", "http://[::1]:1", "http://10.0.0.5", "http://192.168.1.2"]
+    await admin.group(upstreams=[{"url": url, "weight": 1} for url in urls])

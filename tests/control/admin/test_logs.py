@@ -207,3 +207,48 @@ async def test_a_stuck_journal_does_not_hide_the_rest(admin: Admin) -> None:
     admin.records.blocked = Deferred()
     assert await found(admin, "") == {"a"}
     admin.records.blocked.callback(None)
+
+
+async def test_a_cursor_reads_every_row_once_while_new_ones_come_in(admin: Admin) -> None:
+    # Many at one moment: the order must still be one.
+    admin.write_journal(*(make_record(id=f"{n:02}", at=AT + n // 5) for n in range(23)))
+    seen: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = await admin.api("GET", f"/logs?page_size=4&cursor={cursor}")
+        seen += [log["id"] for log in page["items"]]
+        cursor = page["next_cursor"]
+        admin.write_journal(make_record(at=AT + 100))
+    assert seen == [f"{number:02}" for number in reversed(range(23))]
+    assert page["pagination"]["total_is_exact"] is True
+    assert page["pagination"]["total_items"] == 28
+
+
+async def test_a_cursor_goes_with_every_filter(admin: Admin) -> None:
+    await fill(admin)
+    page = await admin.api("GET", "/logs?cursor=&page_size=1&group_name=a")
+    following = page["next_cursor"]
+    rest = await admin.api("GET", f"/logs?cursor={following}&page_size=9&group_name=a")
+    assert [log["id"] for log in page["items"] + rest["items"]] == ["c", "b", "a"]
+    assert rest["next_cursor"] is None
+
+
+@pytest.mark.parametrize("cursor", ["x", "WzEsMl0", "W10", "bnVsbA", "%00", "9" * 900])
+async def test_a_cursor_of_somebody_elses_is_refused(admin: Admin, cursor: str) -> None:
+    answer = await admin.call("GET", f"/api/logs?cursor={cursor}")
+    answer.refused(400, "BAD_REQUEST")
+
+
+async def test_a_part_of_a_name_finds_all_names_that_hold_it(admin: Admin) -> None:
+    admin.write_journal(
+        *(make_record(id=f"{n:03}", at=AT + n, model=f"m-{n % 60}") for n in range(240))
+    )
+    for part, wanted in (("m-5", 4 * 11), ("m-", 240), ("M-59", 4), ("n", 0)):
+        first = await admin.api("GET", f"/logs?model={part}&page_size=7")
+        assert first["pagination"]["total_items"] == wanted
+        seen: list[str] = []
+        for number in range(1, 40):
+            page = await admin.api("GET", f"/logs?model={part}&page_size=7&page={number}")
+            seen += [log["id"] for log in page["items"]]
+        assert len(set(seen)) == len(seen) == wanted
+        assert seen == sorted(seen, reverse=True)

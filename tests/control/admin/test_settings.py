@@ -39,6 +39,11 @@ async def test_all_settings_are_listed_under_their_headings(admin: Admin) -> Non
         "min_value": 0,
         "max_value": retries["max_value"],
         "required": True,
+        "unit": "",
+        "group_overridable": True,
+        "is_set": False,
+        "set_at": None,
+        "overridden_by": 0,
     }
     logging = shown["enable_request_body_logging"]
     assert (logging["value"], logging["default_value"], logging["type"]) == (False, "false", "bool")
@@ -55,7 +60,8 @@ async def test_a_change_is_in_force_when_the_call_returns(admin: Admin) -> None:
         "failover_status_codes": "429, 500-599",
     }
     answer = await admin.call("PUT", "/api/settings", change)
-    assert answer.said == {"code": 0, "message": UPDATED}
+    assert answer.said["message"] == UPDATED
+    assert {item["key"] for item in answer.data["changed"]} == set(change)
     assert await values(admin) | change == await values(admin) | {
         **change,
         "proxy_keys": "sk-one,sk-two",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import frozen
@@ -11,18 +11,19 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    Table,
     Text,
+    cast,
     delete,
     func,
     insert,
+    literal,
     select,
-    type_coerce,
     update,
 )
 
 from gptload.control.db.tables import (
     api_keys,
-    group_hourly_stats,
     group_sub_groups,
     groups,
     key_changes,
@@ -38,8 +39,25 @@ _JSON: Final[Mapping[str, Any]] = {
     "model_redirect_rules": {},
     "error_rules": [],
 }
+# Of a key that is copied; its counts and its history are its own.
+_KEPT_OF_KEYS: Final = (
+    "key_value",
+    "key_hash",
+    "status",
+    "notes",
+    "failure_count",
+    "rest_until",
+    "reason",
+    "changed_at",
+    "weight",
+    "account",
+    "model_rests",
+)
+_LONGEST_NAME: Final = 100
+_LONGEST_DISPLAY_NAME: Final = 255
+_MOST_COPIES: Final = 1000
 _COLUMNS = [
-    type_coerce(column, Text).label(column.name) if column.name in _JSON else column
+    cast(column, Text).label(column.name) if column.name in _JSON else column
     for column in groups.columns
 ]
 
@@ -121,6 +139,71 @@ def add(connection: Connection, values: Mapping[str, Any], now: float) -> Group:
     return one(connection, group_id)
 
 
+def copy(connection: Connection, group_id: int, keys: str, now: float) -> tuple[Group, int | None]:
+    """A second group like this one, with its members and, if wanted, its keys: all or nothing.
+
+    Keys keep states, notes and weights. Nothing is decrypted.
+
+    Args:
+        keys: `all`, `valid_only` or `none`.
+
+    Returns:
+        The new group, and the lowest id among its keys; None if it has none.
+
+    Raises:
+        NotFound, Duplicate: there is no such group; no name is left for it.
+    """
+    row = one(connection, group_id)
+    display_name = row["display_name"]
+    values = {
+        key: value
+        for key, value in row.items()
+        if key not in ("id", "last_validated_at", "created_at", "updated_at")
+    }
+    values["name"] = _name_of_copy(connection, row["name"])
+    if display_name:
+        values["display_name"] = display_name[: _LONGEST_DISPLAY_NAME - len(" Copy")] + " Copy"
+    group = add(connection, values, now)
+    new_id = literal(group["id"])
+    member = group_sub_groups.c
+    _insert_from(
+        connection,
+        group_sub_groups,
+        select(new_id, member.sub_group_id, member.weight, literal(now), literal(now))
+        .where(member.group_id == group_id)
+        .order_by(member.id),
+        ("group_id", "sub_group_id", "weight", "created_at", "updated_at"),
+    )
+    if keys != "none":
+        source = api_keys.c
+        same = [source[name] for name in _KEPT_OF_KEYS]
+        wanted = select(new_id, literal(now), literal(now), *same).where(
+            source.group_id == group_id
+        )
+        if keys == "valid_only":
+            wanted = wanted.where(source.status == "active")
+        columns = ("group_id", "created_at", "updated_at", *_KEPT_OF_KEYS)
+        _insert_from(connection, api_keys, wanted.order_by(source.id), columns)
+    first = select(func.min(api_keys.c.id)).where(api_keys.c.group_id == group["id"])
+    return group, connection.execute(first).scalar()
+
+
+def _insert_from(
+    connection: Connection, table: Table, rows: Select[Any], columns: Sequence[str]
+) -> None:
+    connection.execute(insert(table).from_select(list(columns), rows, include_defaults=False))
+
+
+def _name_of_copy(connection: Connection, name: str) -> str:
+    taken = set(connection.execute(select(groups.c.name)).scalars())
+    for number in range(1, _MOST_COPIES + 1):
+        suffix = "_copy" if number == 1 else f"_copy_{number}"
+        found = name[: _LONGEST_NAME - len(suffix)] + suffix
+        if found not in taken:
+            return found
+    raise Duplicate("Resource already exists", hint="Too many copies of this group: rename some.")
+
+
 def change(connection: Connection, group_id: int, values: Mapping[str, Any], now: float) -> Group:
     """Change these columns of a group, and no other.
 
@@ -145,21 +228,16 @@ def _claim_name(connection: Connection, name: str, group_id: int | None) -> None
         )
 
 
-def remove(connection: Connection, group_id: int) -> None:
-    """Delete the group; its keys and memberships go with it.
+def remove(connection: Connection, group_id: int) -> Group:
+    """Delete the group; its keys and memberships go with it. Returns what it was.
 
     Raises:
         NotFound: there is no such group.
     """
     group = one(connection, group_id)
-    # An aggregate's hours count the same requests as its members' hours: without the
-    # group nobody could tell any more, and totals would count them twice.
-    if group["group_type"] == "aggregate":
-        connection.execute(
-            delete(group_hourly_stats).where(group_hourly_stats.c.group_id == group_id)
-        )
     connection.execute(delete(key_changes).where(key_changes.c.group_id == group_id))
     connection.execute(delete(groups).where(groups.c.id == group_id))
+    return group
 
 
 def reorder(connection: Connection, sorts: Mapping[int, int], now: float) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from attrs import frozen
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, literal, not_, select, update
 
+from gptload.control.db.queries import keystates
 from gptload.control.db.queries.groups import must_exist
-from gptload.control.db.tables import api_keys, key_changes
+from gptload.control.db.queries.keystates import Loaded
+from gptload.control.db.tables import Instant, api_keys, key_changes, removed_keys
 from gptload.core.errors import NotFound
 from gptload.core.keypool import PoolKey
 from gptload.core.vault import Vault, VaultError
@@ -65,73 +67,154 @@ def open_for_people(vault: Vault, stored: str) -> str | None:
         return None
 
 
+@frozen
+class KeyFilter:
+    """Which keys of a group are meant; what is empty asks for nothing.
+
+    Attributes:
+        status: the reference's word: to it a key that rests is `active`.
+        state: ours: `active`, `resting`, `invalid` or `disabled`.
+        reason: why a key is not active, as its verdict said.
+        value: a whole key.
+        ids: of no others.
+    """
+
+    status: str = ""
+    state: str = ""
+    reason: str = ""
+    value: str = ""
+    ids: tuple[int, ...] | None = None
+
+
+ALL = KeyFilter()
+
+
+def _meant(group_id: int, wanted: KeyFilter, now: float, vault: Vault | None = None) -> list[Any]:
+    keys = api_keys.c
+    is_resting = and_(keys.status == "active", keys.rest_until > now)
+    is_active = and_(keys.status == "active", func.coalesce(keys.rest_until, 0) <= now)
+    conditions: list[Any] = [keys.group_id == group_id]
+    if wanted.status:
+        conditions.append(keys.status == wanted.status)
+    if wanted.state == "resting":
+        conditions.append(is_resting)
+    elif wanted.state == "active":
+        conditions.append(is_active)
+    elif wanted.state:
+        conditions.append(keys.status == wanted.state)
+    if wanted.reason:  # of a key that is well again it may still be there
+        conditions.append(and_(keys.reason == wanted.reason, not_(is_active)))
+    if wanted.value and vault is not None:
+        conditions.append(keys.key_hash.in_(hashes(vault, wanted.value.encode())))
+    if wanted.ids is not None:
+        conditions.append(keys.id.in_(wanted.ids))
+    return conditions
+
+
+_SHOWN = tuple(
+    api_keys.c[name]
+    for name in (
+        "id",
+        "key_value",
+        "key_hash",
+        "group_id",
+        "status",
+        "notes",
+        "request_count",
+        "failure_count",
+        "last_used_at",
+        "created_at",
+        "updated_at",
+        "rest_until",
+        "reason",
+        "weight",
+        "account",
+        "model_rests",
+    )
+)
+
+
+def _shown(vault: Vault, rows: Iterable[Any]) -> list[KeyRow]:
+    return [KeyRow(key_id, open_for_people(vault, stored), *rest) for key_id, stored, *rest in rows]
+
+
 def page(
     connection: Connection,
     vault: Vault,
     group_id: int,
+    wanted: KeyFilter,
     *,
-    status: str,
-    value: str,
+    now: float,
     offset: int,
     limit: int,
 ) -> tuple[list[KeyRow], int]:
     """Keys of a group, the last used first, and how many there are.
-
-    Args:
-        status: empty for any.
-        value: a whole key; empty for any.
 
     Raises:
         NotFound: there is no such group.
     """
     must_exist(connection, group_id)
     keys = api_keys.c
-    wanted = [keys.group_id == group_id]
-    if status:
-        wanted.append(keys.status == status)
-    if value:
-        wanted.append(keys.key_hash.in_(hashes(vault, value.encode())))
+    conditions = _meant(group_id, wanted, now, vault)
     total = connection.execute(
-        select(func.count()).select_from(api_keys).where(*wanted)
+        select(func.count()).select_from(api_keys).where(*conditions)
     ).scalar_one()
     query = (
-        select(
-            keys.id,
-            keys.key_value,
-            keys.key_hash,
-            keys.group_id,
-            keys.status,
-            keys.notes,
-            keys.request_count,
-            keys.failure_count,
-            keys.last_used_at,
-            keys.created_at,
-            keys.updated_at,
-            keys.rest_until,
-            keys.reason,
-            keys.weight,
-            keys.account,
-            keys.model_rests,
-        )
-        .where(*wanted)
+        select(*_SHOWN)
+        .where(*conditions)
         .order_by(keys.last_used_at.desc().nulls_last(), keys.id.desc())
         .offset(offset)
         .limit(limit)
     )
-    rows = connection.execute(query).all()
-    found = [
-        KeyRow(key_id, open_for_people(vault, stored), *rest) for key_id, stored, *rest in rows
-    ]
-    return found, total
+    return _shown(vault, connection.execute(query)), total
+
+
+def lookup(connection: Connection, vault: Vault, secret: bytes, limit: int) -> list[KeyRow]:
+    """This very key, in every group that has it."""
+    keys = api_keys.c
+    query = select(*_SHOWN).where(keys.key_hash.in_(hashes(vault, secret)))
+    return _shown(vault, connection.execute(query.order_by(keys.id).limit(limit)))
+
+
+def opened_after(
+    connection: Connection,
+    vault: Vault,
+    group_id: int,
+    wanted: KeyFilter,
+    *,
+    now: float,
+    after_id: int,
+    limit: int,
+) -> list[tuple[int, bytes | None]]:
+    """Ids and keys in the order of their ids; None for one that can't be decrypted.
+
+    Raises:
+        NotFound: there is no such group.
+    """
+    must_exist(connection, group_id)
+    keys = api_keys.c
+    query = (
+        select(keys.id, keys.key_value)
+        .where(*_meant(group_id, wanted, now), keys.id > after_id)
+        .order_by(keys.id)
+        .limit(limit)
+    )
+    found: list[tuple[int, bytes | None]] = []
+    for key_id, stored in connection.execute(query):
+        try:
+            found.append((key_id, vault.open(stored)))
+        except VaultError:
+            found.append((key_id, None))
+    return found
 
 
 def add(
     connection: Connection, vault: Vault, group_id: int, secrets: Iterable[bytes], now: float
-) -> tuple[list[PoolKey], int]:
+) -> list[PoolKey]:
     """Add what the group doesn't have yet. Encrypts here, in the database's thread.
 
     Returns:
-        The keys that are new, and how many the group has now.
+        The keys that are new.
 
     Raises:
         NotFound: there is no such group.
@@ -140,7 +223,7 @@ def add(
     added: list[PoolKey] = []
     for chunk in _chunks(dict.fromkeys(secrets), CHUNK):
         added += _add_chunk(connection, vault, group_id, chunk, now)
-    return added, count(connection, group_id)
+    return added
 
 
 def _add_chunk(
@@ -208,9 +291,9 @@ def find(
     return {secret: found[secret] for secret in wanted if secret in found}
 
 
-def count(connection: Connection, group_id: int) -> int:
-    """How many keys the group has."""
-    query = select(func.count()).select_from(api_keys).where(api_keys.c.group_id == group_id)
+def count(connection: Connection, group_id: int, wanted: KeyFilter = ALL, now: float = 0) -> int:
+    """How many such keys the group has."""
+    query = select(func.count()).select_from(api_keys).where(*_meant(group_id, wanted, now))
     return connection.execute(query).scalar_one()
 
 
@@ -230,10 +313,38 @@ def ids_after(
     return list(connection.execute(query.order_by(keys.id).limit(limit)).scalars())
 
 
+def group_of(connection: Connection, key_id: int) -> int:
+    """The id of a key's group.
+
+    Raises:
+        NotFound: there is no such key.
+    """
+    query = select(api_keys.c.group_id).where(api_keys.c.id == key_id)
+    group_id: int | None = connection.execute(query).scalar()
+    if group_id is None:
+        raise NotFound("Resource not found")
+    return group_id
+
+
+# Deleting, and taking that back. A deleted key has its row in another table, so that
+# no query that looks for keys can meet it, and keeps its id and its timeline.
+
+_MOVED = [column.name for column in api_keys.columns]
+
+
 def remove(
-    connection: Connection, group_id: int, key_ids: Iterable[int], status: str = ""
+    connection: Connection,
+    group_id: int,
+    key_ids: Iterable[int],
+    *,
+    batch: str,
+    now: float,
+    status: str = "",
 ) -> list[int]:
     """Delete these keys of the group, if they have that status; empty for any.
+
+    Args:
+        batch: by which `give_back` finds them.
 
     Returns:
         The ids of those that are gone now.
@@ -245,10 +356,107 @@ def remove(
         if status:
             query = query.where(keys.status == status)
         found = list(connection.execute(query).scalars())
+        if not found:
+            continue
+        moved = select(*[keys[name] for name in _MOVED], literal(batch), literal(now, Instant))
+        connection.execute(
+            insert(removed_keys).from_select(
+                [*_MOVED, "batch", "removed_at"], moved.where(keys.id.in_(found))
+            )
+        )
         connection.execute(delete(api_keys).where(keys.id.in_(found)))
-        connection.execute(delete(key_changes).where(key_changes.c.key_id.in_(found)))
         gone += found
     return gone
+
+
+def give_back(
+    connection: Connection, vault: Vault, batch: str, after_id: int
+) -> tuple[list[Loaded], int, int | None]:
+    """Undo a deletion, the next `CHUNK` keys by their ids.
+
+    Returns:
+        The keys that serve again; how many rows came back, with those that can't be
+        decrypted; where to go on, None when these were the last. A key that was added
+        anew meanwhile doesn't come back.
+    """
+    gone = removed_keys.c
+    rows = connection.execute(
+        select(gone.id, gone.group_id, gone.key_hash)
+        .where(gone.batch == batch, gone.id > after_id)
+        .order_by(gone.id)
+        .limit(CHUNK)
+    ).all()
+    if not rows:
+        return [], 0, None
+    group_id = rows[0].group_id  # a batch is of one group
+    anew = set(_in_group(connection, group_id, [row.key_hash for row in rows]))
+    back = [row.id for row in rows if row.key_hash not in anew]
+    if back:
+        moved = select(*[gone[name] for name in _MOVED]).where(gone.id.in_(back))
+        connection.execute(insert(api_keys).from_select(_MOVED, moved))
+        connection.execute(delete(removed_keys).where(gone.id.in_(back)))
+    last_id = rows[-1].id if len(rows) == CHUNK else None
+    return keystates.chosen(connection, vault, back), len(back), last_id
+
+
+@frozen
+class Batch:
+    """What one command deleted, as far as it can still come back.
+
+    Attributes:
+        removed_at: epoch seconds of the first one.
+    """
+
+    batch: str
+    group_id: int
+    count: int
+    removed_at: float
+
+
+def batches(connection: Connection, group_id: int, since: float) -> list[Batch]:
+    """Deletions in a group since then, the last one first."""
+    gone = removed_keys.c
+    first = func.min(gone.removed_at)
+    query = (
+        select(gone.batch, gone.group_id, func.count(), first)
+        .where(gone.group_id == group_id)
+        .group_by(gone.batch, gone.group_id)
+        .having(first >= since)
+        .order_by(first.desc())
+        .limit(CHUNK)
+    )
+    return [Batch(*row) for row in connection.execute(query)]
+
+
+def batch_of(connection: Connection, batch: str, since: float) -> Batch:
+    """
+    Raises:
+        NotFound: nothing of it is left, or it is older than that.
+    """
+    gone = removed_keys.c
+    query = (
+        select(gone.batch, gone.group_id, func.count(), func.min(gone.removed_at))
+        .where(gone.batch == batch)
+        .group_by(gone.batch, gone.group_id)
+    )
+    row = connection.execute(query).one_or_none()
+    if row is None or row[3] < since:
+        raise NotFound(
+            "There is no such deletion any more",
+            hint="Deleted keys are kept for ten minutes; GET /api/keys/deleted lists them.",
+        )
+    return Batch(*row)
+
+
+def forget_removed(connection: Connection, before: float, limit: int) -> int:
+    """Let go of keys that were deleted before then, with their timelines; how many went."""
+    gone = removed_keys.c
+    query = select(gone.id).where(gone.removed_at < before).order_by(gone.removed_at).limit(limit)
+    old = list(connection.execute(query).scalars())
+    for chunk in _chunks(old, CHUNK):
+        connection.execute(delete(removed_keys).where(gone.id.in_(chunk)))
+        connection.execute(delete(key_changes).where(key_changes.c.key_id.in_(chunk)))
+    return len(old)
 
 
 def write_notes(connection: Connection, key_id: int, notes: str, now: float) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from attrs import frozen
 from sqlalchemy import Connection, bindparam, func, select, update
@@ -53,35 +54,43 @@ class Written:
     model_rests: dict[str, float]
 
 
+_KEYS = api_keys.c
+_COLUMNS = (
+    _KEYS.id,
+    _KEYS.group_id,
+    _KEYS.key_value,
+    _KEYS.weight,
+    _KEYS.status,
+    _KEYS.failure_count,
+    _KEYS.rest_until,
+    _KEYS.reason,
+    _KEYS.changed_at,
+    _KEYS.account,
+    _KEYS.model_rests,
+)
+
+
 def page(connection: Connection, vault: Vault, after_id: int) -> Page:
     """The next `PAGE_ROWS` keys after an id. Decrypts here, in the database's thread."""
-    keys = api_keys.c
-    query = (
-        select(
-            keys.id,
-            keys.group_id,
-            keys.key_value,
-            keys.weight,
-            keys.status,
-            keys.failure_count,
-            keys.rest_until,
-            keys.reason,
-            keys.changed_at,
-            keys.account,
-            keys.model_rests,
-        )
-        .where(keys.id > after_id)
-        .order_by(keys.id)
-        .limit(PAGE_ROWS)
-    )
+    query = select(*_COLUMNS).where(_KEYS.id > after_id).order_by(_KEYS.id).limit(PAGE_ROWS)
     rows = connection.execute(query).all()
-    loaded: list[Loaded] = []
-    unreadable = 0
+    loaded = _loaded(vault, rows)
+    last_id = rows[-1][0] if len(rows) == PAGE_ROWS else None
+    return Page(tuple(loaded), len(rows) - len(loaded), last_id)
+
+
+def chosen(connection: Connection, vault: Vault, key_ids: Sequence[int]) -> list[Loaded]:
+    """Those of these keys that can be decrypted; no more of them than fit a statement."""
+    query = select(*_COLUMNS).where(_KEYS.id.in_(key_ids)).order_by(_KEYS.id)
+    return _loaded(vault, connection.execute(query).all())
+
+
+def _loaded(vault: Vault, rows: Iterable[Sequence[Any]]) -> list[Loaded]:
+    loaded = []
     for key_id, group_id, sealed, weight, status, strikes, until, reason, changed_at, *more in rows:
         try:
             secret = vault.open(sealed)
         except VaultError:
-            unreadable += 1
             continue
         account, rests = more
         state = _state(status, until)
@@ -90,7 +99,7 @@ def page(connection: Connection, vault: Vault, after_id: int) -> Page:
             key_id, secret, max(1, weight), state, strikes, rest, dict(rests or {}), account
         )
         loaded.append(Loaded(group_id, key, reason, changed_at))
-    return Page(tuple(loaded), unreadable, rows[-1][0] if len(rows) == PAGE_ROWS else None)
+    return loaded
 
 
 def _state(status: str, until: float | None) -> State:

@@ -1,4 +1,4 @@
-"""Attempt records into the tables: rows, key use, hourly statistics, and how far we got.
+"""Attempt records into the tables: rows, key use, roll-ups, and how far we got.
 
 All of one call happens in one transaction, so a crash can neither lose a record nor
 count one twice. What is already there is passed over, and only what is new is counted.
@@ -14,15 +14,10 @@ from attrs import frozen
 from sqlalchemy import Connection, case, delete, insert, or_, select, update
 from sqlalchemy.exc import OperationalError
 
-from gptload.control.db.tables import (
-    api_keys,
-    group_hourly_stats,
-    journal_positions,
-    request_logs,
-)
+from gptload.control.db.queries import rollups
+from gptload.control.db.tables import api_keys, journal_positions, request_logs
 from gptload.core.record import AttemptRecord
 
-HOUR_S = 3600
 # A request's body as far as it is kept; as the reference.
 BODY_CHARACTERS = 65_000
 _TEXT_CHARACTERS = 16_000
@@ -63,20 +58,19 @@ def forget(connection: Connection, segments: Iterable[str]) -> None:
 def move(
     connection: Connection,
     records: Sequence[AttemptRecord],
-    now: float,
     segment: str,
     offset: int,
 ) -> Moved:
     """Put the records into the tables and note that `segment` is read up to `offset`."""
     fresh = _new(connection, records)
     keys = _keys(connection, fresh)
-    rows = [_row(record, *keys.get(record.key_id, ("", ""))) for record in fresh]
+    rows = [row_of(record, *keys.get(record.key_id, ("", ""))) for record in fresh]
     refused = _insert(connection, rows)
     if refused:
         bad = {record_id for record_id, _ in refused}
         fresh = [record for record in fresh if record.id not in bad]
     _count_use(connection, fresh)
-    _count_hours(connection, fresh, now)
+    rollups.put_down(connection, fresh)
     _note(connection, segment, offset)
     return Moved(len(fresh), tuple(refused))
 
@@ -96,7 +90,8 @@ def _keys(connection: Connection, records: Iterable[AttemptRecord]) -> dict[int,
     return {key_id: (value, key_hash) for key_id, value, key_hash in rows}
 
 
-def _row(record: AttemptRecord, key_value: str, key_hash: str) -> dict[str, Any]:
+def row_of(record: AttemptRecord, key_value: str, key_hash: str) -> dict[str, Any]:
+    """The record as a row of the log, each value as its column can hold it."""
     row: dict[str, Any] = {
         "id": record.id,
         "timestamp": record.at,
@@ -199,39 +194,6 @@ def _count_use(connection: Connection, records: Iterable[AttemptRecord]) -> None
                 last_used_at=case((or_(used.is_(None), used < at), at), else_=used),
             )
         )
-
-
-def _count_hours(connection: Connection, records: Iterable[AttemptRecord], now: float) -> None:
-    counts: defaultdict[tuple[float, int], list[int]] = defaultdict(lambda: [0, 0])
-    for record in records:
-        if not record.is_final:
-            continue
-        hour = record.at // HOUR_S * HOUR_S
-        # A request that met no group is in the log, not in anybody's statistics.
-        for group_id in {record.group_id, record.parent_group_id} - {0}:
-            counts[hour, group_id][0 if is_success(record) else 1] += 1
-    stats = group_hourly_stats.c
-    for (hour, group_id), (good, bad) in counts.items():
-        changed = connection.execute(
-            update(group_hourly_stats)
-            .where(stats.time == hour, stats.group_id == group_id)
-            .values(
-                success_count=stats.success_count + good,
-                failure_count=stats.failure_count + bad,
-                updated_at=now,
-            )
-        )
-        if not changed.rowcount:
-            connection.execute(
-                insert(group_hourly_stats).values(
-                    time=hour,
-                    group_id=group_id,
-                    success_count=good,
-                    failure_count=bad,
-                    created_at=now,
-                    updated_at=now,
-                )
-            )
 
 
 def _note(connection: Connection, segment: str, offset: int) -> None:

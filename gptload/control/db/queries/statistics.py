@@ -1,13 +1,28 @@
-"""Counts over time, for the dashboard."""
+"""Counts over time, for the dashboard: what roll-ups and the log say together."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from attrs import frozen
 from sqlalchemy import Connection, func, select
 
-from gptload.control.db.tables import api_keys, group_hourly_stats, groups, request_logs
+from gptload.control.db.queries import rollups
+from gptload.control.db.tables import api_keys, groups, request_logs
+from gptload.control.statistics import (
+    EVERYTHING,
+    HOUR,
+    MINUTE,
+    Axis,
+    End,
+    Span,
+    Subject,
+    Tally,
+    of_group,
+)
 
-HOUR_S = 3600
+HOUR_S: Final = HOUR
 
 
 @frozen
@@ -35,7 +50,20 @@ def keys_by_status(connection: Connection) -> dict[str, int]:
 
 
 def count_exchanges(connection: Connection, since: float, until: float) -> int:
-    """Client requests whose last attempt began in `since` ≤ t < `until`."""
+    """Client requests whose last attempt began in `since` ≤ t < `until`.
+
+    Whole minutes come from roll-ups; only what is left at both ends is counted in the log.
+    """
+    first = int(-(-since // MINUTE) * MINUTE)
+    last = int(until // MINUTE * MINUTE)
+    if first >= last:
+        return _count_logs(connection, since, until)
+    minutes = rollups.by_time(connection, Span(MINUTE, first, last), EVERYTHING)
+    inside = sum(requests for requests, _, _ in minutes.values())
+    return _count_logs(connection, since, first) + inside + _count_logs(connection, last, until)
+
+
+def _count_logs(connection: Connection, since: float, until: float) -> int:
     table = request_logs.c
     query = (
         select(func.count())
@@ -51,7 +79,8 @@ def requests(
     """Hours that begin in `since` ≤ t < `until`.
 
     Args:
-        group_id: None for all groups but aggregates: their requests are their members'.
+        group_id: None for all groups together; an aggregate's requests are counted once,
+            and those that met no group not at all.
     """
     by_hour = hourly(connection, since, until, group_id)
     return Requests(
@@ -64,17 +93,99 @@ def hourly(
     connection: Connection, since: float, until: float, group_id: int | None = None
 ) -> dict[int, Requests]:
     """As `requests`, by the hour's begin; hours without requests are left out."""
-    table = group_hourly_stats.c
-    query = (
-        select(table.time, func.sum(table.success_count), func.sum(table.failure_count))
-        .where(table.time >= since, table.time < until)
-        .group_by(table.time)
-    )
-    if group_id is None:
-        aggregates = select(groups.c.id).where(groups.c.group_type == "aggregate")
-        query = query.where(table.group_id.not_in(aggregates))
-    else:
-        query = query.where(table.group_id == group_id)
-    return {
-        int(time): Requests(int(good), int(bad)) for time, good, bad in connection.execute(query)
-    }
+    span = Span(HOUR, int(-(-since // 1)), int(-(-until // 1)))
+    subject = EVERYTHING if group_id is None else of_group(group_id)
+    found = rollups.by_time(connection, span, subject)
+    # A request that met no group is in the log, and in our own statistics.
+    homeless = rollups.by_time(connection, span, of_group(0)) if group_id is None else {}
+    hours = {}
+    for at, (total, good, _) in found.items():
+        left_out, left_out_good, _ = homeless.get(at, (0, 0, 0))
+        total, good = total - left_out, good - left_out_good
+        if total:
+            hours[at] = Requests(good, total - good)
+    return hours
+
+
+def tally(connection: Connection, subject: Subject, ranges: Sequence[Span]) -> Tally:
+    """Everything that happened to one subject in some time."""
+    whole = Tally()
+    for slot in rollups.slots(connection, subject.kind, ranges, [subject.id]):
+        whole.add(slot.tally)
+    return whole
+
+
+def points(connection: Connection, subject: Subject, axis: Axis) -> dict[int, Tally]:
+    """The same by the point's begin; points without anything are left out."""
+    found: dict[int, Tally] = {}
+    span = Span(axis.source, axis.since, axis.until)
+    for slot in rollups.slots(connection, subject.kind, [span], [subject.id]):
+        found.setdefault(axis.place(slot.at), Tally()).add(slot.tally)
+    return found
+
+
+@frozen
+class Top:
+    """One line of a list of the busiest.
+
+    Attributes:
+        before: client requests and attempts of the time before.
+    """
+
+    subject: Subject
+    tally: Tally
+    before: tuple[int, int] = (0, 0)
+
+
+def top(
+    connection: Connection,
+    kind: str,
+    ranges: Sequence[Span],
+    before: Sequence[Span],
+    *,
+    group_id: int | None,
+    by_failures: bool,
+    limit: int,
+) -> tuple[list[Top], int]:
+    """The busiest subjects of a kind, or those that failed most; and how many there are."""
+    found = rollups.totals(connection, kind, ranges, group_id)
+    earlier = rollups.totals(connection, kind, before, group_id) if before else {}
+
+    # By attempts: a key whose attempts all had to be repeated has no request of its own.
+    def rank(one: rollups.Total) -> tuple[int, str]:
+        counted = one.attempts - (one.succeeded if by_failures else 0)
+        return -counted, one.subject.id
+
+    ranked = sorted(found.values(), key=rank)
+    shown = {one.subject.id: one.subject for one in ranked[:limit]}
+    tallies = {subject_id: Tally() for subject_id in shown}
+    for slot in rollups.slots(connection, kind, ranges, list(shown)):
+        tallies[slot.subject.id].add(slot.tally)
+    lines = []
+    for subject_id, subject in shown.items():
+        was = earlier.get(subject_id)
+        past = (was.requests, was.attempts) if was is not None else (0, 0)
+        lines.append(Top(subject, tallies[subject_id], past))
+    return lines, len(found)
+
+
+def group_names(connection: Connection, ids: Iterable[int]) -> dict[int, tuple[str, str]]:
+    """(name, type) by id, of the groups that are still there."""
+    query = select(groups.c.id, groups.c.name, groups.c.group_type).where(groups.c.id.in_(set(ids)))
+    return {group_id: (name, kind) for group_id, name, kind in connection.execute(query)}
+
+
+def key_values(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
+    """Keys as they are stored, by id."""
+    query = select(api_keys.c.id, api_keys.c.key_value).where(api_keys.c.id.in_(set(ids)))
+    return dict(connection.execute(query).all())
+
+
+def failures(ends: Mapping[End, int]) -> dict[tuple[str, int, str], tuple[int, int]]:
+    """(client requests, attempts) that failed, by outcome, status and reason."""
+    found: dict[tuple[str, int, str], tuple[int, int]] = {}
+    for (final, outcome, status, reason), count in ends.items():
+        if outcome != "ok":
+            requests, attempts = found.get((outcome, status, reason), (0, 0))
+            found[outcome, status, reason] = (requests + count * final, attempts + count)
+    return found

@@ -1,0 +1,372 @@
+"""What the admin API answers, as schemas: for `/api/openapi.json` and whoever reads it.
+
+Nothing is built from them at run time. The tests hold every real answer against them,
+so they can't drift from `gptload.control.admin.schemas`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from gptload.core.settings import Value
+
+Time = str
+"""RFC 3339, UTC."""
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class Pagination(_Answer):
+    """Where a page stands."""
+
+    page: int
+    page_size: int
+    total_items: int
+    total_pages: int
+
+
+class LoggedIn(BaseModel):
+    """The answer of a login; it has no envelope."""
+
+    success: bool
+    message: str
+
+
+class Health(_Answer):
+    """The answer of `/health`; it has no envelope."""
+
+    status: str
+    timestamp: Time
+    uptime: str
+    version: str
+
+
+class Upstream(_Answer):
+    """A base URL that a group calls."""
+
+    url: str
+    weight: int
+
+
+class Group(_Answer):
+    """A group."""
+
+    id: int
+    name: str
+    endpoint: str
+    display_name: str
+    description: str
+    group_type: str
+    upstreams: list[Upstream]
+    channel_type: str
+    sort: int
+    test_model: str
+    validation_endpoint: str
+    param_overrides: dict[str, Any]
+    model_redirect_rules: dict[str, str]
+    model_redirect_strict: bool
+    config: dict[str, Any]
+    header_rules: list[dict[str, str]]
+    error_rules: list[dict[str, Any]]
+    proxy_keys: str
+    last_validated_at: Time | None
+    created_at: Time
+    updated_at: Time
+    problem: str
+    effective_config: dict[str, Value]
+    config_sources: dict[str, Literal["group", "system", "default"]]
+
+
+class CopiedGroup(_Answer):
+    """A group's copy."""
+
+    group: Group
+
+
+class GroupName(_Answer):
+    """A group in a drop-down list."""
+
+    id: int
+    name: str
+    display_name: str
+
+
+class Option(_Answer):
+    """A setting that a group may have its own value of; `default_value` is the system's."""
+
+    key: str
+    name: str
+    description: str
+    default_value: Value
+    type: Literal["int", "bool", "string"]
+    unit: str
+    category: str
+
+
+class KeyStats(_Answer):
+    """Keys of a group."""
+
+    total_keys: int
+    active_keys: int
+    invalid_keys: int
+
+
+class RequestStats(_Answer):
+    """Requests of a window; the rate is from 0 to 1."""
+
+    total_requests: int
+    failed_requests: int
+    failure_rate: float
+
+
+class GroupStats(_Answer):
+    """What a group's card shows."""
+
+    key_stats: KeyStats
+    stats_24_hour: RequestStats
+    stats_7_day: RequestStats
+    stats_30_day: RequestStats
+
+
+class Member(_Answer):
+    """A sub-group of an aggregate."""
+
+    group: Group
+    weight: int
+    total_keys: int
+    active_keys: int
+    invalid_keys: int
+
+
+class Parent(_Answer):
+    """An aggregate that a group belongs to."""
+
+    group_id: int
+    name: str
+    display_name: str
+    weight: int
+
+
+class Key(_Answer):
+    """A key of a group."""
+
+    id: int
+    key_value: str
+    key_hash: str
+    group_id: int
+    status: str
+    notes: str
+    request_count: int
+    failure_count: int
+    last_used_at: Time | None
+    created_at: Time
+    updated_at: Time
+    state: str
+
+
+class KeyChange(_Answer):
+    """A line of a key's timeline."""
+
+    at: Time
+    event: str
+    state: str
+    cause: str
+
+
+class Log(_Answer):
+    """One attempt of one request."""
+
+    id: str
+    timestamp: Time
+    group_id: int
+    group_name: str
+    parent_group_id: int
+    parent_group_name: str
+    key_value: str
+    key_hash: str
+    model: str
+    is_success: bool
+    source_ip: str
+    status_code: int
+    request_path: str
+    duration_ms: int
+    error_message: str
+    user_agent: str
+    request_type: str
+    upstream_addr: str
+    is_stream: bool
+    request_body: str
+
+
+class Setting(_Answer):
+    """A system setting."""
+
+    key: str
+    name: str
+    value: Value
+    type: Literal["int", "bool", "string"]
+    default_value: str
+    description: str
+    category: str
+    required: bool
+    unit: str
+    group_overridable: bool
+    is_set: bool
+    set_at: Time | None
+    overridden_by: int
+
+
+class SettingCategory(_Answer):
+    """Settings under one heading."""
+
+    category_name: str
+    settings: list[Setting]
+
+
+class SettingChange(_Answer):
+    """A setting before and after; null: unset. Secrets are masked."""
+
+    key: str
+    old_value: Value | None
+    new_value: Value | None
+
+
+class ChangedSettings(_Answer):
+    """What a call changed."""
+
+    changed: list[SettingChange]
+
+
+class SettingHistory(SettingChange):
+    """An entry of the settings' history."""
+
+    id: int
+    at: Time
+    source_ip: str
+    undo_of: int | None
+
+
+class AuditEntry(_Answer):
+    """A call that changed something; status 0: the client was gone before the answer."""
+
+    id: int
+    at: Time
+    source_ip: str
+    method: str
+    route: str
+    subject: str
+    subject_id: int | None
+    status: int
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+class Card(_Answer):
+    """A figure of the dashboard."""
+
+    value: float
+    trend: float
+    trend_is_growth: bool
+
+
+class Warning(_Answer):
+    """A secret that is weak."""
+
+    type: str
+    message: str
+    severity: Literal["high", "medium"]
+    suggestion: str
+
+
+class Dashboard(_Answer):
+    """The dashboard's figures."""
+
+    key_count: Card
+    rpm: Card
+    request_count: Card
+    error_rate: Card
+    security_warnings: list[Warning]
+
+
+class Dataset(_Answer):
+    """A line of the chart."""
+
+    label: str
+    data: list[int]
+    color: str
+
+
+class Chart(_Answer):
+    """The last 24 hours."""
+
+    labels: list[Time]
+    datasets: list[Dataset]
+
+
+class EncryptionStatus(_Answer):
+    """Whether ENCRYPTION_KEY and the stored keys fit together."""
+
+    has_mismatch: bool
+    scenario_type: Literal["", "data_not_encrypted", "key_not_configured", "key_mismatch"]
+    message: str
+    suggestion: str
+
+
+class Integration(_Answer):
+    """A group that a proxy key opens."""
+
+    name: str
+    display_name: str
+    channel_type: str
+    path: str
+
+
+class Breaker(_Answer):
+    """The state of a way to an upstream."""
+
+    way: str
+    state: str
+    changed_at: Time
+    retry_at: Time | None
+    reason: str
+
+
+class Deletion(_Answer):
+    """A deletion that can still be undone."""
+
+    batch: str
+    count: int
+    deleted_at: Time
+    kept_until: Time
+
+
+class Task(_Answer):
+    """Long work that somebody asked for."""
+
+    id: int
+    kind: str
+    group_id: int
+    group_name: str
+    state: str
+    is_cancelling: bool
+    processed: int
+    total: int
+    result: dict[str, Any]
+    error: str
+    started_at: Time
+    updated_at: Time
+    finished_at: Time | None
+
+
+class TaskStatus(_Answer):
+    """A task as the reference shows it."""
+
+    task_type: str
+    is_running: bool
+    processed: int
+    total: int
+    started_at: Time

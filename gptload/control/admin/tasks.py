@@ -1,0 +1,41 @@
+"""`/api/tasks`: long work, how far it is, and what came of it."""
+
+from __future__ import annotations
+
+from twisted.web.iweb import IRequest
+
+from gptload.control.admin.replies import page, reply
+from gptload.control.admin.requests import identifier, paging
+from gptload.control.admin.routing import make_routes
+from gptload.control.admin.schemas import NO_TASK, task_json, task_status_json
+from gptload.control.tasks import Tasks
+
+
+class TaskRoutes:
+    """Holds no state of its own."""
+
+    routes = make_routes()
+
+    def __init__(self, tasks: Tasks) -> None:
+        self._tasks = tasks
+
+    @routes.route("/api/tasks/status", methods=["GET"])
+    async def status(self, request: IRequest) -> bytes:
+        task = await self._tasks.latest()
+        return reply(request, NO_TASK if task is None else task_status_json(task))
+
+    @routes.route("/api/tasks", methods=["GET"])
+    async def listed(self, request: IRequest) -> bytes:
+        number, size = paging(request)
+        found, total = await self._tasks.page(offset=(number - 1) * size, limit=size)
+        return page(request, [task_json(task) for task in found], number, size, total)
+
+    @routes.route("/api/tasks/<task_id>", methods=["GET"])
+    async def one(self, request: IRequest, task_id: str) -> bytes:
+        number = identifier(task_id, "Invalid task ID format")
+        return reply(request, task_json(await self._tasks.one(number)))
+
+    @routes.route("/api/tasks/<task_id>/cancel", methods=["POST"])
+    async def cancel(self, request: IRequest, task_id: str) -> bytes:
+        number = identifier(task_id, "Invalid task ID format")
+        return reply(request, task_json(await self._tasks.cancel(number)))

@@ -1,0 +1,215 @@
+"""Tasks as the database keeps them: one row each, one running row a group.
+
+A row belongs to its owner as long as its lease lasts. Whoever looks takes a running
+row whose lease is over for what it is: interrupted, its owner is gone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import fields_dict, frozen
+from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from gptload.control.db.queries.groups import one
+from gptload.control.db.queries.records import fit
+from gptload.control.db.tables import tasks
+from gptload.core.errors import NotFound, TaskInProgress
+
+# Kept for people who want to know what was done; older ones go.
+KEPT = 1000
+GONE = "The process that ran it ended before it did"
+
+
+@frozen
+class TaskRow:
+    """One task.
+
+    Attributes:
+        state: `running`, `done`, `failed`, `cancelled` or `interrupted`.
+        result: figures of what was done so far, or in all; None before the first.
+    """
+
+    id: int
+    kind: str
+    group_id: int
+    group_name: str
+    state: str
+    is_cancelled: bool
+    processed: int
+    total: int
+    result: dict[str, Any] | None
+    error: str
+    started_at: float
+    updated_at: float
+    finished_at: float | None
+
+
+_COLUMNS = tuple(tasks.c[name] for name in fields_dict(TaskRow))
+
+
+def _rows(connection: Connection, *wanted: Any, offset: int = 0, limit: int = 1) -> list[TaskRow]:
+    query = select(*_COLUMNS).where(*wanted).order_by(tasks.c.id.desc())
+    rows = connection.execute(query.offset(offset).limit(limit)).all()
+    return [TaskRow(*row) for row in rows]
+
+
+def begin(
+    connection: Connection,
+    kind: str,
+    group_id: int,
+    total: int,
+    *,
+    owner: str,
+    now: float,
+    lease_s: float,
+) -> TaskRow:
+    """Make `owner` the one who runs a task of this group.
+
+    Raises:
+        NotFound: there is no such group.
+        TaskInProgress: another task of it runs.
+    """
+    group = one(connection, group_id)
+    interrupt_orphans(connection, now)
+    running = _rows(connection, tasks.c.running_group == group_id)
+    if running:
+        raise _in_progress(running[0])
+    values = {
+        "kind": kind,
+        "group_id": group_id,
+        "group_name": group["name"],
+        "state": "running",
+        "running_group": group_id,
+        "owner": owner,
+        "lease_until": now + lease_s,
+        "total": total,
+        "started_at": now,
+        "updated_at": now,
+    }
+    try:
+        connection.execute(insert(tasks).values(values))
+    except IntegrityError:  # another node was faster
+        raise TaskInProgress("a task is already running, please wait") from None
+    return _rows(connection, tasks.c.running_group == group_id)[0]
+
+
+def _in_progress(task: TaskRow) -> TaskInProgress:
+    return TaskInProgress(
+        "a task is already running, please wait",
+        hint=f"Task {task.id} ({task.kind}) of group '{task.group_name}' has done "
+        f"{task.processed} of {task.total}; POST /api/tasks/{task.id}/cancel stops it.",
+    )
+
+
+def renew(
+    connection: Connection,
+    task_id: int,
+    *,
+    owner: str,
+    processed: int,
+    result: dict[str, Any],
+    now: float,
+    lease_s: float,
+) -> str:
+    """Keep the lease, and write how far the task is.
+
+    Returns:
+        `running`; `cancelled` when somebody asked for its end; `interrupted` when the
+        lease was lost.
+    """
+    changed = connection.execute(
+        update(tasks)
+        .where(tasks.c.id == task_id, tasks.c.owner == owner, tasks.c.state == "running")
+        .values(processed=processed, result=result, updated_at=now, lease_until=now + lease_s)
+    )
+    if not changed.rowcount:
+        return "interrupted"
+    is_cancelled = connection.execute(
+        select(tasks.c.is_cancelled).where(tasks.c.id == task_id)
+    ).scalar()
+    return "cancelled" if is_cancelled else "running"
+
+
+def end(
+    connection: Connection,
+    task_id: int,
+    state: str,
+    *,
+    owner: str,
+    processed: int,
+    result: dict[str, Any],
+    error: str,
+    now: float,
+) -> None:
+    """Write how it ended, unless the lease was lost; let the group have another task."""
+    connection.execute(
+        update(tasks)
+        .where(tasks.c.id == task_id, tasks.c.owner == owner, tasks.c.state == "running")
+        .values(
+            state=state,
+            running_group=None,
+            processed=processed,
+            result=result,
+            error=fit(error, 512),
+            updated_at=now,
+            finished_at=now,
+        )
+    )
+
+
+def ask_to_end(connection: Connection, task_id: int) -> TaskRow:
+    """Note that somebody wants this task to end; one that has ended stays as it is.
+
+    Raises:
+        NotFound: there is no such task.
+    """
+    connection.execute(
+        update(tasks)
+        .where(tasks.c.id == task_id, tasks.c.state == "running")
+        .values(is_cancelled=True)
+    )
+    return one_task(connection, task_id)
+
+
+def one_task(connection: Connection, task_id: int) -> TaskRow:
+    """
+    Raises:
+        NotFound: there is no such task.
+    """
+    found = _rows(connection, tasks.c.id == task_id)
+    if not found:
+        raise NotFound("Resource not found")
+    return found[0]
+
+
+def interrupt_orphans(connection: Connection, now: float) -> int:
+    """End all running tasks whose owner let the lease run out; how many there were."""
+    return connection.execute(
+        update(tasks)
+        .where(tasks.c.state == "running", tasks.c.lease_until < now)
+        .values(state="interrupted", running_group=None, error=GONE, finished_at=tasks.c.updated_at)
+    ).rowcount
+
+
+def page(connection: Connection, *, offset: int, limit: int) -> tuple[list[TaskRow], int]:
+    """Tasks, the last started first, and how many there are."""
+    total = connection.execute(select(func.count()).select_from(tasks)).scalar_one()
+    return _rows(connection, offset=offset, limit=limit), total
+
+
+def latest(connection: Connection, since: float) -> TaskRow | None:
+    """The task that runs; without one the last that ended since then."""
+    running = _rows(connection, tasks.c.state == "running")
+    found = running or _rows(connection, tasks.c.updated_at >= since)
+    return found[0] if found else None
+
+
+def drop_old(connection: Connection) -> None:
+    """Let go of all but the last `KEPT` tasks."""
+    oldest = connection.execute(
+        select(tasks.c.id).order_by(tasks.c.id.desc()).offset(KEPT).limit(1)
+    ).scalar()
+    if oldest is not None:
+        connection.execute(delete(tasks).where(tasks.c.id <= oldest, tasks.c.state != "running"))

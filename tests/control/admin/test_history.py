@@ -1,0 +1,84 @@
+"""Settings remember: what was changed, from where, and how to take it back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.control.admin.conftest import AUTH_KEY, Admin
+
+
+async def setting(admin: Admin, key: str) -> dict[str, Any]:
+    listed = await admin.api("GET", "/settings")
+    (found,) = [each for heading in listed for each in heading["settings"] if each["key"] == key]
+    return dict(found)
+
+
+async def history(admin: Admin, query: str = "") -> list[dict[str, Any]]:
+    return list((await admin.api("GET", f"/settings/history{query}"))["items"])
+
+
+async def change(admin: Admin, **values: Any) -> list[dict[str, Any]]:
+    return list((await admin.api("PUT", "/settings", values))["changed"])
+
+
+async def test_the_answer_says_what_changed_and_no_more(admin: Admin) -> None:
+    assert await change(admin, max_retries=5, blacklist_threshold=3) == [
+        {"key": "max_retries", "old_value": None, "new_value": 5}
+    ]
+    assert await change(admin, max_retries=5) == []
+    (entry,) = await history(admin)
+    assert entry["source_ip"] == "unknown"  # no front here that would know it
+    assert entry["at"].endswith("Z")
+
+
+async def test_set_unset_and_overridden_are_told_apart(admin: Admin) -> None:
+    group = await admin.group(config={"request_timeout": 5})
+    assert not (await setting(admin, "max_retries"))["is_set"]
+    await change(admin, max_retries=4)
+    await change(admin, max_retries=3)  # the default, but somebody chose it
+    shown = await setting(admin, "max_retries")
+    assert (shown["value"], shown["is_set"], shown["overridden_by"]) == (3, True, 0)
+    assert (await setting(admin, "request_timeout"))["overridden_by"] == 1
+    (listed,) = await admin.api("GET", "/groups")
+    assert listed["config_sources"]["request_timeout"] == "group"
+    assert listed["config_sources"]["max_retries"] == "system"
+    assert listed["config_sources"]["connect_timeout"] == "default"
+
+    await admin.api("DELETE", "/settings/max_retries")
+    assert not (await setting(admin, "max_retries"))["is_set"]
+    assert admin.snapshots.current.by_id[group].settings.max_retries == 3
+
+
+async def test_any_former_change_is_undone_and_that_is_a_change_too(admin: Admin) -> None:
+    await change(admin, max_retries=5)
+    await change(admin, max_retries=6)
+    await change(admin, connect_timeout=9)
+    second = (await history(admin, "?key=max_retries"))[0]
+    undone = await admin.api("POST", f"/settings/history/{second['id']}/undo")
+    assert undone["changed"] == [{"key": "max_retries", "old_value": 6, "new_value": 5}]
+    assert (await setting(admin, "max_retries"))["value"] == 5
+    last, _, first = await history(admin, "?key=max_retries")
+    assert last["undo_of"] == second["id"]
+
+    await admin.api("POST", f"/settings/history/{first['id']}/undo")
+    shown = await setting(admin, "max_retries")
+    assert (shown["value"], shown["is_set"]) == (3, False)
+    assert (await setting(admin, "connect_timeout"))["value"] == 9
+
+
+async def test_the_first_proxy_key_comes_back(admin: Admin) -> None:
+    await change(admin, proxy_keys="sk-another-key-that-is-long")
+    (entry,) = await history(admin)
+    assert AUTH_KEY not in str(entry)
+    assert "another" not in str(entry)
+    await admin.api("POST", f"/settings/history/{entry['id']}/undo")
+    assert (await setting(admin, "proxy_keys"))["value"] == AUTH_KEY
+
+
+async def test_what_can_not_be_undone_or_unset(admin: Admin) -> None:
+    for path in ("history/99/undo", "history/x/undo"):
+        answer = await admin.call("POST", f"/api/settings/{path}")
+        assert answer.status in (400, 404)
+    answer = await admin.call("DELETE", "/api/settings/proxy_keys")
+    assert answer.refused(400, "VALIDATION_FAILED") == "value for proxy_keys is required"
+    (await admin.call("DELETE", "/api/settings/nonsense")).refused(404, "NOT_FOUND")

@@ -1,0 +1,184 @@
+"""`/api/stats`: any range, any part, compared with the time before."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from gptload.core.histogram import bucket_of
+from tests.control.admin.conftest import Admin
+from tests.parts.records import make_record
+
+HOUR = 3600
+
+
+async def ask(admin: Admin, what: str, **query: Any) -> Any:
+    asked = {name.rstrip("_"): value for name, value in query.items()}
+    return await admin.api("GET", f"/stats/{what}?{urlencode(asked)}")
+
+
+async def fill(admin: Admin) -> float:
+    """Two groups, two models, a retry, a day with more failures before; when it was."""
+    group, other = await admin.group("one"), await admin.group("two")
+    parent = await admin.aggregate("all", group)
+    await admin.add_keys(group, ["sk-a-long-key-of-the-tests"])
+    (key,) = (await admin.key_ids()).values()
+    now = time.time() - 120
+    limited = {"outcome": "rate_limited", "status_code": 429, "reason": "openai.rate_limit"}
+    first = {"group_id": group, "group_name": "one", "parent_group_id": parent, "key_id": key}
+    second = {"group_id": other, "group_name": "two", "key_id": 0, "model": "gemini"}
+    records = [
+        *(make_record(at=now, total_ms=100 * (n + 1), **first) for n in range(8)),
+        *(make_record(at=now, is_final=False, **first, **limited) for _ in range(3)),
+        *(make_record(at=now - 2 * HOUR, total_ms=5000, **second) for _ in range(2)),
+        *(make_record(at=now - 2 * HOUR, **second, **limited) for _ in range(2)),
+        *(make_record(at=now - 30 * HOUR, **first, **limited) for _ in range(4)),
+    ]
+    admin.write_journal(*records)
+    return now
+
+
+async def test_a_summary_beside_the_time_before(admin: Admin) -> None:
+    await fill(admin)
+    summary = await ask(admin, "summary")
+    now = summary["current"]
+    assert (now["requests"], now["succeeded"], now["failed"]) == (12, 10, 2)
+    assert (now["attempts"], now["retried"]) == (15, 3)
+    assert now["success_rate"] == pytest.approx(10 / 12)
+    assert now["outcomes"] == {"ok": 10, "rate_limited": 2}
+    assert now["retried_outcomes"] == {"rate_limited": 3}
+    assert now["latency"]["count"] == 12
+    assert now["latency"]["p50_ms"] == pytest.approx(400, rel=0.125)
+    assert now["latency"]["p99_ms"] == pytest.approx(5000, rel=0.125)
+    before = summary["previous"]
+    assert (before["requests"], before["succeeded"]) == (4, 0)
+    assert before["to"] == pytest.approx(summary["from"], abs=61_000)
+
+
+async def test_nothing_is_unknown_and_not_zero(admin: Admin) -> None:
+    summary = await ask(admin, "summary", cmp="off")
+    assert summary["previous"] is None
+    now = summary["current"]
+    assert now["requests"] == 0
+    assert now["success_rate"] is None
+    assert now["latency"] == {"count": 0, "p50_ms": None, "p95_ms": None, "p99_ms": None}
+
+
+async def test_parts_are_told_apart(admin: Admin) -> None:
+    await fill(admin)
+    groups = {group["name"]: group["id"] for group in await admin.api("GET", "/groups")}
+
+    async def requests(**query: Any) -> int:
+        return int((await ask(admin, "summary", **query))["current"]["requests"])
+
+    assert await requests(group=groups["one"]) == 8
+    assert await requests(group=groups["all"]) == 8
+    assert await requests(model="gemini") == 4
+    assert await requests(model="gemini", group=groups["two"]) == 4
+    assert await requests(model="gemini", group=groups["one"]) == 0
+    (key,) = (await admin.key_ids()).values()
+    assert await requests(key=key) == 8
+
+
+async def test_a_range_that_runs_is_compared_with_as_much_as_has_passed(admin: Admin) -> None:
+    """Acceptance 17: half of today is never held against the whole of yesterday."""
+    now = time.time()
+    begin, end = round((now - HOUR) * 1000), round((now + 3 * HOUR) * 1000)
+    summary = await ask(admin, "summary", from_=begin, to=end, cmp="day")
+    before = summary["previous"]
+    assert before["to"] - before["from"] == pytest.approx(HOUR * 1000, abs=121_000)
+    assert before["from"] == (begin // 60_000 * 60_000) - 24 * HOUR * 1000
+
+
+async def test_the_points_of_a_series_add_up_to_the_summary(admin: Admin) -> None:
+    await fill(admin)
+    series = await ask(admin, "series", tz="Asia/Tokyo")
+    assert series["step_s"] == 300
+    assert sum(point["requests"] for point in series["points"]) == 12
+    times = [point["at"] for point in series["points"]]
+    assert [b - a for a, b in zip(times, times[1:], strict=False)] == [300] * (len(times) - 1)
+    labels = [point["label"] for point in series["points"]]
+    assert all(label.endswith("+09:00") for label in labels)
+    assert datetime.fromisoformat(labels[0]).timestamp() == times[0]
+    assert series["running_from"] in times
+    assert series["previous"]["step_s"] == 300
+    hourly = await ask(admin, "series", step=HOUR, cmp="off")
+    assert sum(point["requests"] for point in hourly["points"]) == 12
+    assert hourly["previous"] is None
+
+
+async def test_the_columns_of_the_grid_add_up_to_the_requests(admin: Admin) -> None:
+    await fill(admin)
+    grid = await ask(admin, "latency", step=HOUR)
+    cells = [count for column in grid["columns"] for _, count in column["counts"]]
+    assert sum(cells) == grid["whole"]["count"] == 12
+    low, high = grid["bounds_ms"][grid["whole"]["counts"][0][0]]
+    assert low <= 100 <= high
+    first_byte = await ask(admin, "latency", kind="first_byte")
+    assert first_byte["whole"]["counts"] == [[bucket_of(80), 12]]
+
+
+async def test_errors_by_class_with_requests_and_attempts(admin: Admin) -> None:
+    await fill(admin)
+    assert (await ask(admin, "errors"))["items"] == [
+        {
+            "outcome": "rate_limited",
+            "status_code": 429,
+            "reason": "openai.rate_limit",
+            "requests": 2,
+            "attempts": 5,
+            "attempts_before": 4,
+        }
+    ]
+
+
+async def test_top_lists(admin: Admin) -> None:
+    await fill(admin)
+    found = await ask(admin, "top", by="group,model,key,upstream")
+    groups = [(item["name"], item["group_type"]) for item in found["group"]["items"]]
+    assert groups == [("one", "standard"), ("all", "aggregate"), ("two", "standard")]
+    assert [item["name"] for item in found["model"]["items"]] == ["gpt-5", "gemini"]
+    (key,) = found["key"]["items"]
+    assert key["name"] and "of-the" not in key["name"]
+    assert (key["requests"], key["attempts"], key["requests_before"]) == (8, 11, 4)
+    assert {item["name"] for item in found["upstream"]["items"]} == {"https://api.example"}
+    assert found["group"]["total"] == 3
+    failing = await ask(admin, "top", by="group", sort="failures", limit=1)
+    assert [item["name"] for item in failing["group"]["items"]] == ["one"]
+    one = found["group"]["items"][0]["id"]
+    within = await ask(admin, "top", by="model,key", group=one)
+    assert [item["name"] for item in within["model"]["items"]] == ["gpt-5"]
+
+
+@pytest.mark.parametrize(
+    ("what", "query"),
+    [
+        ("summary", "from=soon"),
+        ("summary", "from=2000&to=1000"),
+        ("summary", "to=99999999999999"),
+        ("summary", "cmp=never"),
+        ("summary", "group=x"),
+        ("summary", "key=1&model=m"),
+        ("series", "tz=../../etc/passwd"),
+        ("series", "tz=Mars/Olympus"),
+        ("latency", "kind=last_byte"),
+        ("top", "by=client"),
+        ("top", "sort=name"),
+        ("top", "key=1"),
+    ],
+)
+async def test_a_question_that_makes_no_sense_is_refused(
+    admin: Admin, what: str, query: str
+) -> None:
+    answer = await admin.call("GET", f"/api/stats/{what}?{query}")
+    answer.refused(400, "VALIDATION_FAILED")
+
+
+async def test_times_may_be_rfc_3339(admin: Admin) -> None:
+    now = await fill(admin)
+    begin = datetime.fromtimestamp(now - 60).astimezone().isoformat()
+    assert (await ask(admin, "summary", from_=begin))["current"]["requests"] == 8
