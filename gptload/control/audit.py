@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from gptload.control.db.database import Database
 from gptload.control.db.queries import audit as queries
 from gptload.control.db.queries.audit import Entry, Filter
+from gptload.core.errors import DatabaseUnavailable
 from gptload.core.settings import split_keys
 from gptload.core.vault import mask, scrub
 
@@ -94,7 +95,15 @@ class Audit:
 
         def written(result: object) -> None:
             self._pending.discard(writing)
-            if isinstance(result, Failure):
+            if isinstance(result, Failure) and result.check(DatabaseUnavailable):
+                self.log.error(
+                    "{method} {route} from {client} is missing in the audit log: {reason}",
+                    method=entry.method,
+                    route=entry.route,
+                    client=entry.source_ip,
+                    reason=result.value.message,
+                )
+            elif isinstance(result, Failure):
                 self.log.failure(
                     "{method} {route} from {client} is missing in the audit log",
                     failure=result,
