@@ -95,13 +95,14 @@ class Audit:
 
         def written(result: object) -> None:
             self._pending.discard(writing)
-            if isinstance(result, Failure) and result.check(DatabaseUnavailable):
+            error = result.value if isinstance(result, Failure) else None
+            if isinstance(error, DatabaseUnavailable):
                 self.log.error(
                     "{method} {route} from {client} is missing in the audit log: {reason}",
                     method=entry.method,
                     route=entry.route,
                     client=entry.source_ip,
-                    reason=result.value.message,
+                    reason=error.message,
                 )
             elif isinstance(result, Failure):
                 self.log.failure(

@@ -88,6 +88,8 @@ def _alone(connection: Connection) -> Iterator[None]:
             raise DatabaseUnavailable("Another process has been changing the tables for a minute")
         try:
             yield
+            # Before the lock goes: the next process has to see how far we came.
+            connection.execute(text("COMMIT"))
         finally:
             connection.execute(text(f"SELECT RELEASE_LOCK({name})"))
     else:
