@@ -35,6 +35,7 @@ directory (a variable that is set wins):
   UPSTREAM_CA_FILE            PEM file with more certificate authorities for upstreams
   HTTP_PROXY, HTTPS_PROXY, NO_PROXY
                               the way out to the upstreams (direct)
+  ALLOW_LINK_LOCAL_UPSTREAMS  let upstreams be link-local or metadata addresses (false)
   MAX_CONCURRENT_REQUESTS     proxied requests at once (100)
   SERVER_READ_TIMEOUT         seconds in which a request has to move on (60)
   SERVER_WRITE_TIMEOUT        seconds in which a client has to take something (600)
