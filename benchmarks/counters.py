@@ -22,4 +22,4 @@ def nanoseconds(name: str, call: object, argument: object) -> str:
 if __name__ == "__main__":
     print(nanoseconds("nothing", lambda record: None, None))
     print(nanoseconds("Histogram.add", Histogram().add, 2345))
-    print(nanoseconds("Counters.count", Counters().count, make_record(total_ms=2345)))
+    print(nanoseconds("Counters.count", Counters().count, [make_record(total_ms=2345)]))

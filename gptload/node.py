@@ -47,7 +47,6 @@ from gptload.control.snapshots import Snapshots, first_values
 from gptload.control.status import PlaneView, Status
 from gptload.control.tasks import Tasks
 from gptload.core.errors import DatabaseUnavailable, GptloadError
-from gptload.core.record import AttemptRecord
 from gptload.core.snapshot import Origin, Snapshot
 from gptload.core.vault import PUBLIC, Vault
 from gptload.link.local import LocalLink
@@ -59,6 +58,7 @@ from gptload.proxy.journal import Journal
 from gptload.proxy.plane import Cors, Plane
 from gptload.proxy.replies import refusal
 from gptload.proxy.routing import Routing
+from gptload.proxy.turn import Turn
 from gptload.proxy.waiting import WaitingRoom
 from gptload.wire.client import Client
 from gptload.wire.connect import Connector, Route
@@ -219,12 +219,7 @@ class Node(Service):
         )
         # The data plane.
         self._counters = counters = Counters()
-        self._journal = Journal(
-            journal_dir,
-            reactor.callLater,
-            time.time,
-            before_sending=getattr(reactor, "before_sending", None),  # the lean reactor's
-        )
+        self._journal = Journal(journal_dir, reactor.callLater, time.time)
         routing = Routing(config.outbound_proxies.for_url, link.publish_event)
         self._live = Live(
             reactor,
@@ -234,12 +229,10 @@ class Node(Service):
             lambda: self._plane.under_way,
             self._tasks.under_way,
         )
-        keep, count, note = self._journal.append, counters.count, self._live.noted
-
-        def record(record: AttemptRecord) -> None:
-            keep(record)
-            count(record)
-            note(record)
+        self._turn = Turn(
+            (self._journal.extend, counters.count, self._live.noted),
+            getattr(reactor, "before_sending", None),  # the lean reactor's
+        )
 
         def replace(snapshot: Snapshot) -> None:
             routing.replace(snapshot)
@@ -255,7 +248,7 @@ class Node(Service):
             seconds=time.time,
             ticks=time.monotonic,
             new_id=_ids(),
-            record=record,
+            record=self._turn.add,
             report=link.publish_event,
             waiting=waiting,
             call_later=reactor.callLater,
@@ -423,6 +416,7 @@ class Node(Service):
             await self._drain(self._factory)
         for port in self._ports[:1]:
             await _fired(port.stopListening())
+        self._turn.end()
         self._journal.close()
         for service in reversed(self._services()):
             if service.running:

@@ -132,7 +132,7 @@ class FieldName:
             self.framing
             or self.credential
             or self.account_id
-            or lower in (b"content-type", b"user-agent")
+            or lower in (b"content-type", b"content-encoding", b"user-agent")
         )
         # Never a special one, so that finding a line here says that nothing is to be read.
         self.lines_left = 0 if self.special else _LINES_A_NAME

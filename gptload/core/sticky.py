@@ -39,7 +39,7 @@ WITHIN_BYTES: Final = 1024 * 1024
 _NAMED_LIMIT: Final = 32
 _MATCHES_LIMIT: Final = 256
 _LIST_BYTES: Final = 8192
-_IDLE_PATHS: Final = 256
+_PATHS_SEEN: Final = 256
 # What a table column takes, in any database and spelling.
 _PLAIN: Final = re.compile(r"[!-~]{1,200}")
 _OPENS_JSON: Final = re.compile(rb"\s*[{\[]")
@@ -50,6 +50,10 @@ _EVENT: Final = re.compile(rb"^data:", re.MULTILINE)
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|["{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 
 
+def _expression(text: bytes | None) -> re.Pattern[bytes] | None:
+    return re.compile(text) if text else None
+
+
 @frozen
 class Within:
     """What a call makes on the side, e.g. the container of a tool.
@@ -57,12 +61,12 @@ class Within:
     Attributes:
         pattern: finds it in the answer, wherever that tells of it; one group, the id.
         life_s: how long it lives.
-        when: what the request's body must have for it; empty: always.
+        when: expression that the request's body must have for it; None: any body.
     """
 
     pattern: re.Pattern[bytes]
     life_s: float
-    when: bytes = b""
+    when: re.Pattern[bytes] | None = field(default=None, converter=_expression)
 
 
 @frozen
@@ -76,7 +80,7 @@ class Kind:
             Empty: the call makes something on the side only.
         life_s: how long the API keeps it, where the answer doesn't say.
         ends: the member that says until when: epoch seconds or an RFC 3339 time.
-        when: expression that the request's body must have; empty: any body.
+        when: expression that the request's body must have; None: any body.
         unless: expression that it must not have.
     """
 
@@ -85,8 +89,8 @@ class Kind:
     life_s: float = UNTIL_DELETED_S
     ends: str = ""
     method: bytes = b"POST"
-    when: bytes = b""
-    unless: bytes = b""
+    when: re.Pattern[bytes] | None = field(default=None, converter=_expression)
+    unless: re.Pattern[bytes] | None = field(default=None, converter=_expression)
     within: Within | None = None
 
 
@@ -108,8 +112,10 @@ class Resources:
     _in_path: re.Pattern[bytes] | None = field(init=False)
     _in_body: re.Pattern[bytes] | None = field(init=False)
     _ranks: Mapping[bytes, int] = field(init=False)
-    # Paths on which nothing is made, by any method: most calls come on a few of them.
-    _idle_paths: set[bytes] = field(factory=set, init=False, eq=False, repr=False)
+    # What calls make, by method and path: nearly all come on a few paths.
+    _seen: dict[tuple[bytes, bytes], Kind | None] = field(
+        factory=dict, init=False, eq=False, repr=False
+    )
 
     @_calls.default
     def _compiled_calls(self) -> Mapping[bytes, tuple[re.Pattern[bytes], tuple[Kind, ...]]]:
@@ -233,27 +239,32 @@ def makes(resources: Resources, method: bytes, path: bytes, body: bytes = b"") -
         body: whole, or empty when it isn't kept: it may ask to store or not.
     """
     # Hot: once a request.
-    call = resources._calls.get(method)
-    if call is None or path in resources._idle_paths:
+    seen, call = resources._seen, (method, path)
+    kind = seen[call] if call in seen else _kind_of(resources, call)
+    if kind is None:
         return None
-    pattern, kinds = call
-    match = pattern.search(path)
-    if match is None or match.lastindex is None:
-        if len(resources._idle_paths) < _IDLE_PATHS and all(
-            other.search(path) is None for other, _ in resources._calls.values()
-        ):
-            resources._idle_paths.add(path)
-        return None
-    kind = kinds[match.lastindex - 1]
     within = kind.within
-    if within is not None and within.when and re.search(within.when, body) is None:
+    if within is not None and within.when is not None and within.when.search(body) is None:
         within = None
-    kept = not (kind.when and re.search(kind.when, body) is None) and not (
-        kind.unless and re.search(kind.unless, body) is not None
+    kept = (kind.when is None or kind.when.search(body) is not None) and (
+        kind.unless is None or kind.unless.search(body) is None
     )
     if not kept and within is None:
         return None
     return Maker(kind if kept else None, within)
+
+
+def _kind_of(resources: Resources, call: tuple[bytes, bytes]) -> Kind | None:
+    kind = None
+    method, path = call
+    if method in resources._calls:
+        pattern, kinds = resources._calls[method]
+        match = pattern.search(path)
+        if match is not None and match.lastindex is not None:
+            kind = kinds[match.lastindex - 1]
+    if len(resources._seen) < _PATHS_SEEN:
+        resources._seen[call] = kind
+    return kind
 
 
 def made(maker: Maker, status: int, body: bytes, now: float) -> list[tuple[str, float]]:

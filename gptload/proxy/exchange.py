@@ -21,7 +21,6 @@ from gptload.core.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from gptload.core.headers import first
 from gptload.core.outcome import Outcome, Scope, Verdict
 from gptload.core.retry import back_off_s
 from gptload.core.sticky import Maker
@@ -309,7 +308,7 @@ class Exchange:
                 connection,
                 0 if self._maker is None else self._maker.look_bytes,
                 judges=is_post,
-                coding=first(head.fields, b"content-encoding") or b"",
+                coding=head.coding,
             )
         else:
             relay = Relay(self.downstream, connection, self.completed, self.broken)

@@ -17,7 +17,7 @@ import fcntl
 import os
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from twisted.internet.interfaces import IDelayedCall
@@ -36,11 +36,10 @@ BLOCK_BYTES = 64 * 1024
 
 
 class Journal:
-    """Takes one record an attempt; the kernel has it before it has the answer's last bytes.
+    """Takes one record an attempt; the kernel has it when `append` returns.
 
-    So whoever has read an answer to its end finds it in the log, whatever happens next.
-    Where writes to clients wait for the end of the reactor's turn, the records of that
-    turn share one write in front of them; elsewhere each is written at once.
+    So whoever has read an answer to its end finds it in the log, whatever happens next:
+    `gptload.proxy.turn` hands it on before that. Records given together share a write.
     """
 
     log = Logger()
@@ -51,7 +50,6 @@ class Journal:
         call_later: Callable[[float, Callable[[], None]], IDelayedCall],
         now: Callable[[], float],
         *,
-        before_sending: Callable[[Callable[[], None]], None] | None = None,
         write: Callable[[int, bytes], int] = os.write,
         segment_bytes: int = SEGMENT_BYTES,
         waiting_bytes: int = WAITING_BYTES,
@@ -61,8 +59,6 @@ class Journal:
             directory: made if need be.
             call_later: as the reactor's; not used as long as all is well.
             now: epoch seconds.
-            before_sending: calls a function once, before anything that was or will be
-                written in this turn is sent. None: transports don't wait for that.
             write: as `os.write`.
 
         Raises:
@@ -73,14 +69,12 @@ class Journal:
         self._directory = directory
         self._call_later = call_later
         self._now = now
-        self._before_sending = before_sending
         self._write = write
         self._segment_bytes = segment_bytes
         self._waiting_bytes = waiting_bytes
         # Encoded and not yet written: (bytes, records in them). The first may be
         # the rest of a line that was begun; nothing else may be written before it.
         self._blocks: deque[tuple[bytes, int]] = deque()
-        self._turn: list[bytes] = []  # this turn's lines, not in a block yet
         self._held_bytes = 0
         self._descriptor = -1
         self._written_bytes = 0
@@ -95,30 +89,42 @@ class Journal:
         return self._held_bytes
 
     def append(self, record: AttemptRecord) -> None:
-        """Keep a record: on the disk by the turn's end, or in memory while the disk refuses."""
-        # Hot: once an attempt.
+        """Keep a record: on the disk now, or in memory while the disk refuses."""
+        self.extend((record,))
+
+    def extend(self, records: Sequence[AttemptRecord]) -> None:
+        """Keep several by one write."""
+        # Hot: once a reactor turn.
         try:
-            data = encode((record,))
+            data, count = encode(records), len(records)
         except TypeError:  # orjson's error is one
-            cleaned = self._cleaned(record)
-            if cleaned is None:
-                return
-            data = cleaned
-        if self._held_bytes + len(data) > self._waiting_bytes:
+            lines = [line for record in records if (line := self._encoded(record)) is not None]
+            data, count = b"".join(lines), len(lines)
+        if self._held_bytes + len(data) <= self._waiting_bytes:
+            self._hold(data, count)
+        elif len(records) > 1:
+            for record in records:
+                self.append(record)
+            return
+        else:
             self._lost += 1
             self.dropped += 1
             self._complain("its disk refuses and memory for waiting records is full")
             return
+        # While the disk refuses, only the retry asks it again.
+        if not self._failing:
+            self._flush()
+
+    def _hold(self, data: bytes, count: int) -> None:
         self._held_bytes += len(data)
-        self._turn.append(data)
-        if self._before_sending is None:
-            self._write_turn()
-        elif len(self._turn) == 1:
-            self._before_sending(self._write_turn)
+        if self._blocks and len(self._blocks[-1][0]) < BLOCK_BYTES:
+            waiting, more = self._blocks.pop()
+            data, count = waiting + data, more + count
+        if data:
+            self._blocks.append((data, count))
 
     def close(self) -> None:
         """Write what waits, then let the segment go. Nothing may be appended after it."""
-        self._collect()
         self._flush()
         if self._held_bytes:
             count = sum(records for _, records in self._blocks)
@@ -128,32 +134,14 @@ class Journal:
             self._retry_call = None
         self._close_segment()
 
-    def _cleaned(self, record: AttemptRecord) -> bytes | None:
-        """The same for a record with a text that is not Unicode."""
+    def _encoded(self, record: AttemptRecord) -> bytes | None:
+        """The same for one that may have a text that is not Unicode."""
         try:
             return encode((AttemptRecord._make(map(_clean, record)),))
         except TypeError:
             self.dropped += 1
             self.log.error("Journal dropped a record that can't be encoded")
             return None
-
-    def _write_turn(self) -> None:
-        self._collect()
-        # While the disk refuses, only the retry asks it again.
-        if not self._failing:
-            self._flush()
-
-    def _collect(self) -> None:
-        """Make a block of this turn's lines."""
-        turn = self._turn
-        if not turn:
-            return
-        data, records = b"".join(turn), len(turn)
-        turn.clear()
-        if self._blocks and len(self._blocks[-1][0]) < BLOCK_BYTES:
-            waiting, more = self._blocks.pop()
-            data, records = waiting + data, more + records
-        self._blocks.append((data, records))
 
     def _flush(self) -> None:
         try:

@@ -75,8 +75,7 @@ def note(
     Returns:
         What the control plane should know.
     """
-    coding = first(head.fields, b"content-encoding") or b""
-    plain = unpacked(body, coding) if coding else body
+    plain = unpacked(body, head.coding) if head.coding else body
     if plain is None:
         return []
     group_id, key_id = choice.group.id, choice.key.id

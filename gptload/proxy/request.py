@@ -175,9 +175,9 @@ class ClientRequest:
     def is_page(self, head: ResponseHead) -> bool:
         """Whether a good answer can't be what an API says: a page for a question."""
         return (
-            head.content_type[:9].lower() == b"text/html"
-            and head.status == 200
+            head.status == 200
             and self.head.method == b"POST"
+            and head.content_type[:9].lower() == b"text/html"
         )
 
     @property

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from twisted.internet.interfaces import IDelayedCall
 
 from gptload.core.dialects import Sign
-from gptload.core.headers import first
 from gptload.core.stream import Opened, Opening, Tail
 from gptload.core.verdict import Answer
 from gptload.proxy.answers import hidden
@@ -232,7 +231,7 @@ class StreamRelay:
             head is None
             or not self._downstream.can_grow
             or not is_event_stream(head)
-            or first(head.fields, b"content-encoding") not in (None, b"identity")
+            or head.coding not in (b"", b"identity")
         ):
             return b""
         boundary = self._tail.to_boundary()

@@ -110,6 +110,7 @@ class ResponseHead:
         reason: phrase as received; may be empty.
         fields, content_length, content_type, chunked: as in `RequestHead`.
         account: the provider's id of the account that answered; empty when not named.
+        coding: of the content, e.g. `gzip`; empty for none.
         keep_alive: whether the connection may be used again after a body whose end
             is known.
     """
@@ -117,6 +118,7 @@ class ResponseHead:
     __slots__ = (
         "account",
         "chunked",
+        "coding",
         "content_length",
         "content_type",
         "fields",
@@ -132,6 +134,7 @@ class ResponseHead:
         self.minor = minor
         self.fields: list[Field] = []
         self.account = b""
+        self.coding = b""
         self.content_length: int | None = None
         self.content_type = b""
         self.chunked = False
@@ -165,6 +168,9 @@ def parse_request_head(head: bytes) -> RequestHead:
     hosts = 0
     for field in _read_fields(lines, result.fields):
         name, line = field
+        if name.credential:
+            result.credentials.append(field)
+            continue
         lower = name.lower
         value = line[len(lower) + 1 :].strip(b" \t")
         if lower == b"host":
@@ -176,17 +182,15 @@ def parse_request_head(head: bytes) -> RequestHead:
             if result.content_length is not None:
                 raise CodecError(400, "more than one Content-Length")
             result.content_length = _length(value)
-        elif name.credential:
-            result.credentials.append(field)
-        elif lower == b"connection":
-            connection.append(value)
         elif lower == b"user-agent":
             result.user_agent = result.user_agent or value
         elif lower == b"content-type":
             result.content_type = result.content_type or value
+        elif lower == b"connection":
+            connection.append(value)
         elif lower == b"transfer-encoding":
             _apply_coding(result, value)
-        elif value.lower() == b"100-continue":
+        elif lower == b"expect" and value.lower() == b"100-continue":
             result.expects_continue = minor == 1
     if hosts != 1 and (minor or hosts):
         raise CodecError(400, "HTTP/1.1 needs exactly one Host field")
@@ -238,6 +242,8 @@ def parse_response_head(head: bytes) -> ResponseHead:
             _apply_coding(result, value_of(field))
         elif field[0].account_id:
             result.account = value_of(field)
+        elif lower == b"content-encoding":
+            result.coding = result.coding or value_of(field)
     if result.chunked and result.content_length is not None:
         raise CodecError(502, "both Content-Length and Transfer-Encoding")
     if connection:

@@ -30,8 +30,10 @@ def live(clock: Clock) -> Live:
 def test_a_frame_tells_of_the_last_seconds(clock: Clock, live: Live) -> None:
     for _ in range(3):
         for number in range(10):
-            live.noted(make_record(total_ms=1 + number, outcome="ok" if number else "client_gone"))
-        live.noted(make_record(is_final=False, outcome="rate_limited"))
+            live.noted(
+                [make_record(total_ms=1 + number, outcome="ok" if number else "client_gone")]
+            )
+        live.noted([make_record(is_final=False, outcome="rate_limited")])
         clock.advance(1)
     frame = live.frame()
     assert (frame["requests"], frame["requests_per_s"], frame["retried"]) == (30, 10.0, 3)
@@ -42,7 +44,7 @@ def test_a_frame_tells_of_the_last_seconds(clock: Clock, live: Live) -> None:
 
 
 def test_what_is_past_is_forgotten_and_nothing_is_no_success(clock: Clock, live: Live) -> None:
-    live.noted(make_record())
+    live.noted([make_record()])
     for _ in range(int(WINDOW_S) + 1):
         clock.advance(1)
     frame = live.frame()
@@ -53,7 +55,7 @@ def test_what_is_past_is_forgotten_and_nothing_is_no_success(clock: Clock, live:
 
 def test_a_tick_that_comes_late_is_not_a_burst(clock: Clock, live: Live) -> None:
     for _ in range(40):
-        live.noted(make_record())
+        live.noted([make_record()])
     clock.advance(4)
     assert live.frame()["requests_per_s"] == 10.0
 

@@ -8,9 +8,9 @@ from tests.parts.records import make_record
 
 def test_every_attempt_counts_and_every_request_once() -> None:
     counters = Counters()
-    counters.count(make_record(outcome="rate_limited", is_final=False, first_byte_ms=20))
-    counters.count(make_record(outcome="ok", total_ms=500, first_byte_ms=40))
-    counters.count(make_record(outcome="upstream_fault", total_ms=900, first_byte_ms=None))
+    counters.count([make_record(outcome="rate_limited", is_final=False, first_byte_ms=20)])
+    counters.count([make_record(outcome="ok", total_ms=500, first_byte_ms=40)])
+    counters.count([make_record(outcome="upstream_fault", total_ms=900, first_byte_ms=None)])
     group = counters.groups[1]
     assert {name: n for name, n in group.attempts.items() if n} == {
         "ok": 1,
@@ -25,7 +25,7 @@ def test_every_attempt_counts_and_every_request_once() -> None:
 def test_groups_are_apart_and_forgotten_when_they_are_gone() -> None:
     counters = Counters()
     for group_id in (0, 1, 2, 3):
-        counters.count(make_record(group_id=group_id))
+        counters.count([make_record(group_id=group_id)])
     counters.keep({1: "one", 3: "three"})
     assert set(counters.groups) == {0, 1, 3}
 
@@ -33,8 +33,8 @@ def test_groups_are_apart_and_forgotten_when_they_are_gone() -> None:
 def test_a_client_that_invents_models_does_not_fill_the_memory() -> None:
     counters = Counters()
     for number in range(3 * MODELS):
-        counters.count(make_record(model=f"model-{number}"))
+        counters.count([make_record(model=f"model-{number}")])
     assert len(counters.models) == MODELS + 1
     assert counters.models[OTHER]["ok"] == 2 * MODELS
-    counters.count(make_record(model="model-0"))
+    counters.count([make_record(model="model-0")])
     assert counters.models["model-0"]["ok"] == 2

@@ -18,6 +18,7 @@ from twisted.logger import globalLogPublisher
 
 from gptload.core.record import AttemptRecord, decode
 from gptload.proxy.journal import RETRY_S, Journal
+from gptload.proxy.turn import Turn
 from tests.parts.records import make_record
 
 
@@ -94,28 +95,46 @@ def test_the_records_of_a_turn_share_the_write_in_front_of_its_sends(tmp_path: P
     disk = Disk()
     calls: list[Callable[[], None]] = []
     clock = Clock()
-    journal = Journal(
-        tmp_path, clock.callLater, clock.seconds, before_sending=calls.append, write=disk.write
-    )
+    journal = Journal(tmp_path, clock.callLater, clock.seconds, write=disk.write)
+    turn = Turn((journal.extend,), calls.append)
     wanted = [make_record() for _ in range(6)]
     for record in wanted[:3]:
-        journal.append(record)
+        turn.add(record)
     assert (disk.writes, len(calls)) == (0, 1)
     calls.pop()()
     assert (disk.writes, records(tmp_path)) == (1, wanted[:3])
     disk.room = 0
     for record in wanted[3:5]:
-        journal.append(record)
+        turn.add(record)
     calls.pop()()
     disk.room = float("inf")
-    journal.append(wanted[5])
+    turn.add(wanted[5])
     calls.pop()()
     assert records(tmp_path) == wanted[:3]  # only the retry asks a disk that refused
     clock.advance(RETRY_S)
     assert records(tmp_path) == wanted
-    journal.append(make_record())
-    journal.close()  # before the turn has ended
+    turn.add(make_record())
+    turn.end()  # as at a stop, which waits for no turn
+    journal.close()
     assert len(records(tmp_path)) == 7
+
+
+def test_a_record_is_handed_on_at_once_where_transports_dont_wait() -> None:
+    taken: list[list[AttemptRecord]] = []
+    turn = Turn((taken.append, taken.append), None)  # type: ignore[arg-type]
+    record = make_record()
+    turn.add(record)
+    turn.end()
+    assert taken == [[record], [record]]
+
+
+def test_one_record_that_cant_be_encoded_takes_no_other_with_it(
+    tmp_path: Path, turns: Turns
+) -> None:
+    journal = turns.journal(tmp_path)
+    journal.extend([make_record(model="a"), make_record(model="\ud800"), make_record(model="b")])
+    assert [record.model for record in records(tmp_path)] == ["a", "?", "b"]
+    journal.close()
 
 
 def test_the_next_record_goes_to_the_same_segment(tmp_path: Path, turns: Turns) -> None:

@@ -52,7 +52,7 @@ async def test_it_streams_frames_and_ends_with_the_service(admin: Admin) -> None
     reader = Reader()
     response.deliverBody(reader)
     await until(admin, reader.events)
-    admin.live.noted(make_record())
+    admin.live.noted([make_record()])
     await until(admin, lambda: len(reader.events()) >= 2)
     first, second = reader.events()[:2]
     assert (first["requests"], second["requests"]) == (0, 1)
