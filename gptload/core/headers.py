@@ -10,7 +10,7 @@ with foreign credentials, cookies and origins: docs/differences.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:  # settings, which a snapshot is made of, check names of fields
@@ -178,23 +178,69 @@ def first(fields: Sequence[Field], lower: bytes) -> bytes | None:
     return None
 
 
+class Passing:
+    """What of a client's head an upstream may see, made once for all heads alike.
+
+    Attributes:
+        fields: (lower-case name, whole line) in order.
+        names: those of the fields.
+        block: the lines, each with its CRLF.
+    """
+
+    __slots__ = ("block", "fields", "names")
+
+    def __init__(self, fields: Iterable[Field]) -> None:
+        self.fields = tuple([(name.lower, line) for name, line in fields if name.to_upstream])
+        self.names = frozenset([name for name, _ in self.fields])
+        self.block = _block(self.fields)
+
+
+def _block(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    lines = b"\r\n".join([line for _, line in fields])
+    return lines and lines + b"\r\n"
+
+
 class OutgoingRequest:
     """A request on its way to an upstream, before its key and the group's rules.
 
     Attributes:
         method: as the client sent it.
         target: path and query below the upstream's origin, percent-encoded.
-        fields: (lower-case name, whole line) in order; no Host, no framing.
         host: in the place of the upstream's own authority; empty for that.
     """
 
-    __slots__ = ("fields", "host", "method", "target")
+    __slots__ = ("_fields", "_passing", "host", "method", "target")
 
-    def __init__(self, method: bytes, target: bytes, fields: list[tuple[bytes, bytes]]) -> None:
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        fields: list[tuple[bytes, bytes]],
+        passing: Passing | None = None,
+    ) -> None:
         self.method = method
         self.target = target
-        self.fields = fields
         self.host = b""
+        self._fields = fields
+        self._passing = passing  # in front of the fields, as long as nobody asks for one
+
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """(lower-case name, whole line) in order; no Host, no framing."""
+        passing = self._passing
+        if passing is not None:
+            self._fields = [*passing.fields, *self._fields]
+            self._passing = None
+        return self._fields
+
+    @property
+    def block(self) -> bytes:
+        """The fields' lines, each with its CRLF."""
+        # Hot: once an attempt.
+        passing = self._passing
+        if passing is None:
+            return _block(self._fields)
+        return passing.block + _block(self._fields)
 
     def get(self, name: bytes) -> bytes | None:
         """Value of the first field of that name in any case; None when absent."""
@@ -210,15 +256,17 @@ class OutgoingRequest:
         if lower == b"host":
             self.host = value
             return
-        self.fields = [field for field in self.fields if field[0] != lower]
-        self.fields.append((lower, b"%b: %b" % (name, value)))
+        passing = self._passing
+        fields = self._fields if passing and lower not in passing.names else self.fields
+        self._fields = [field for field in fields if field[0] != lower]
+        self._fields.append((lower, b"%b: %b" % (name, value)))
 
     def remove(self, name: bytes) -> None:
         """Take out all fields of that name."""
         lower = name.lower()
         if lower == b"host":
             self.host = b""
-        self.fields = [field for field in self.fields if field[0] != lower]
+        self._fields = [field for field in self.fields if field[0] != lower]
 
 
 _VARIABLE = re.compile(r"\$\{([A-Z_]+)\}")

@@ -220,11 +220,13 @@ class Attempt:
         client = exchange.request
         choice = self.choice
         group = choice.group
-        request = OutgoingRequest(
-            client.head.method,
-            paths.join(choice.destination.upstream, self._path, client.query),
-            [(name.lower, line) for name, line in client.head.fields if name.to_upstream],
-        )
+        head = client.head
+        target = paths.join(choice.destination.upstream, self._path, client.query)
+        if head.passing is not None:
+            request = OutgoingRequest(head.method, target, [], head.passing)
+        else:
+            fields = [(name.lower, line) for name, line in head.fields if name.to_upstream]
+            request = OutgoingRequest(head.method, target, fields)
         exchange.provider.sign(request, choice.key.secret)
         if client.edits_models(group):
             request.set(b"Accept-Encoding", b"identity")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from gptload.core.errors import GptloadError
@@ -21,13 +22,32 @@ _BODY_CHARACTERS: Final = 65_000
 
 def shown_path(group: str, path: bytes, query: bytes) -> str:
     """A request's path and query as records show them, without credentials."""
+    return _path(group, path[:SHOWN_CHARACTERS], query[:SHOWN_CHARACTERS])
+
+
+def shown_agent(head: RequestHead) -> str:
+    """The client's `User-Agent` as records show it."""
+    # A character is at most four bytes.
+    return _agent(head.user_agent[: 4 * _AGENT_CHARACTERS + 4])
+
+
+# They repeat themselves. What is kept of each is bounded by what is handed in.
+
+
+@lru_cache(1024)
+def _path(group: str, path: bytes, query: bytes) -> str:
     text = f"/proxy/{group}{path.decode('latin-1')}"
     return (f"{text}?{query.decode('latin-1')}" if query else text)[:SHOWN_CHARACTERS]
 
 
-def agent_of(head: RequestHead) -> str:
-    """The client's `User-Agent` as records show it."""
-    return head.user_agent.decode("utf-8", "replace")[:_AGENT_CHARACTERS]
+@lru_cache(1024)
+def _agent(value: bytes) -> str:
+    return value.decode("utf-8", "replace")[:_AGENT_CHARACTERS]
+
+
+@lru_cache(1024)
+def _url(base: str, path: bytes) -> str:
+    return (base + path.decode("latin-1"))[:SHOWN_CHARACTERS]
 
 
 def of_attempt(
@@ -57,7 +77,7 @@ def of_attempt(
         choice = attempt.choice
         group, key_id, account = choice.group, choice.key.id, choice.key.account
         began, first_byte = attempt.began, attempt.first_byte
-        upstream = (choice.destination.shown + request.path.decode("latin-1"))[:SHOWN_CHARACTERS]
+        upstream = _url(choice.destination.shown, request.path[:SHOWN_CHARACTERS])
     return AttemptRecord(
         plane.new_id(),
         exchange_id,
@@ -81,7 +101,7 @@ def of_attempt(
         request.stream,
         final,
         error,
-        agent_of(head),
+        shown_agent(head),
         request.body_text(_BODY_CHARACTERS) if entry.settings.enable_request_body_logging else "",
         "" if _blames_nobody(attempt, verdict) else verdict.scope.value,
         verdict.rest_until,
@@ -136,6 +156,6 @@ def refused(
         is_stream=False,
         is_final=True,
         error=error.message,
-        user_agent=agent_of(head),
+        user_agent=shown_agent(head),
         request_body="",
     )

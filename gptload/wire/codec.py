@@ -13,7 +13,16 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from gptload.core.headers import KNOWN, LINES, Field, FieldName, learn, remember, value_of
+from gptload.core.headers import (
+    KNOWN,
+    LINES,
+    Field,
+    FieldName,
+    Passing,
+    learn,
+    remember,
+    value_of,
+)
 
 REQUEST_HEAD_LIMIT: Final = 64 * 1024
 RESPONSE_HEAD_LIMIT: Final = 256 * 1024
@@ -44,7 +53,7 @@ _EXTENSIONS: Final = re.compile(
     ).replace(b"QUOTED", rb'"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[\t -~\x80-\xff])*"')
 )
 # More than any body has, and few enough digits that no reader of them overflows.
-_LENGTH_DIGITS: Final = 18
+LENGTH_DIGITS: Final = 18
 _SIZE_DIGITS: Final = 15
 
 
@@ -71,6 +80,7 @@ class RequestHead:
         content_length: None when there is no such field.
         content_type, user_agent: values; empty when there is no such field.
         expects_continue: the client holds its body back until it hears 100.
+        passing: what of it an upstream may see; only for a head that is known to repeat.
     """
 
     __slots__ = (
@@ -84,6 +94,7 @@ class RequestHead:
         "keep_alive",
         "method",
         "minor",
+        "passing",
         "target",
         "user_agent",
     )
@@ -101,6 +112,26 @@ class RequestHead:
         self.keep_alive = minor == 1
         self.expects_continue = False
         self.host = b""
+        self.passing: Passing | None = None
+
+    def before(self, length: int | None) -> RequestHead:
+        """The same head in front of a body of another length; the lists are shared."""
+        # Hot: once a request; spelled out, because a copy by names costs five times that.
+        head = RequestHead.__new__(RequestHead)
+        head.method = self.method
+        head.target = self.target
+        head.minor = self.minor
+        head.fields = self.fields
+        head.credentials = self.credentials
+        head.content_length = length
+        head.content_type = self.content_type
+        head.user_agent = self.user_agent
+        head.chunked = self.chunked
+        head.keep_alive = self.keep_alive
+        head.expects_continue = self.expects_continue
+        head.host = self.host
+        head.passing = self.passing
+        return head
 
 
 class ResponseHead:
@@ -327,7 +358,7 @@ def _apply_coding(head: RequestHead | ResponseHead, value: bytes) -> None:
 
 
 def _length(value: bytes) -> int:
-    if not value.isdigit() or len(value) > _LENGTH_DIGITS:
+    if not value.isdigit() or len(value) > LENGTH_DIGITS:
         raise CodecError(400, "Content-Length is not a number")
     return int(value)
 

@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from gptload.wire import codec
 from gptload.wire.codec import ChunkReader, CodecError, RequestHead
+from gptload.wire.repeats import Repeats
 from gptload.wire.socketoptions import send_at_once
 from gptload.wire.sweep import Sweep
 
@@ -110,11 +111,13 @@ class ServerConnection(TwistedProtocol):
         self,
         begin: Callable[[RequestHead, ServerConnection], RequestSink],
         refuse: Callable[[CodecError], bytes],
+        read: Callable[[bytes], RequestHead],
         sweep: Sweep,
         timeouts: Timeouts,
         connections: set[ServerConnection],
     ) -> None:
         self._begin = begin
+        self._read = read
         self._refuse = refuse
         self._sweep = sweep
         self._timeouts = timeouts
@@ -236,7 +239,7 @@ class ServerConnection(TwistedProtocol):
         try:
             if end - start > codec.REQUEST_HEAD_LIMIT:
                 raise CodecError(431, "the request's head is too large")
-            head = codec.parse_request_head(data[start:end])
+            head = self._read(data[start:end])
         except CodecError as error:
             self._reject(error)
             return
@@ -504,9 +507,15 @@ class ServerFactory(Factory):
         self._refuse = refuse
         self._sweep = sweep
         self._timeouts = timeouts
+        self._read = Repeats().read
         self.connections: set[ServerConnection] = set()
 
     def buildProtocol(self, addr: IAddress | None) -> ServerConnection:
         return ServerConnection(
-            self._begin, self._refuse, self._sweep, self._timeouts, self.connections
+            self._begin,
+            self._refuse,
+            self._read,
+            self._sweep,
+            self._timeouts,
+            self.connections,
         )

@@ -133,13 +133,11 @@ def request_bytes(
         target = b"http://%b%b" % (upstream.authority, target)
     if proxy_credentials:
         framing += b"Proxy-Authorization: %b\r\n" % proxy_credentials
-    lines = b"\r\n".join([line for _, line in request.fields])
-    return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b%b\r\n%b" % (
+    return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b\r\n%b" % (
         request.method,
         target,
         request.host or upstream.authority,
-        lines,
-        b"\r\n" if lines else b"",
+        request.block,
         framing,
         body,
     )

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptload.core import headers
-from gptload.core.headers import CREDENTIALS, HOP_BY_HOP, OutgoingRequest, apply_rules, learn
+from gptload.core.headers import (
+    CREDENTIALS,
+    HOP_BY_HOP,
+    OutgoingRequest,
+    Passing,
+    apply_rules,
+    learn,
+)
 from gptload.core.snapshot import HeaderRule
 
 
@@ -100,6 +107,41 @@ def test_names_from_outside_cant_fill_the_memory() -> None:
         learn(b"x-made-up-%d" % number)
     assert len(headers.KNOWN) <= 4096
     assert name(b"x-yet-another").to_upstream
+
+
+# Requests that share what passes of a head that repeats.
+
+FIELDS = [b"x-a: 1", b"X-B: 2", b"X-A: 3", b"Accept: */*", b"anthropic-beta: a", b"Host: h"]
+STEPS = st.tuples(
+    st.sampled_from(["set", "remove", "get", "fields"]),
+    st.sampled_from([b"X-A", b"accept", b"Authorization", b"anthropic-beta", b"host"]),
+)
+
+
+@given(lines=st.lists(st.sampled_from(FIELDS), max_size=5), steps=st.lists(STEPS, max_size=6))
+def test_a_request_made_of_a_shared_head_is_like_one_of_its_own(
+    lines: list[bytes], steps: list[tuple[str, bytes]]
+) -> None:
+    fields: list[headers.Field] = []
+    for line in lines:
+        known = learn(line.partition(b":")[0])
+        assert known is not None
+        fields.append((known, line))
+    passing = Passing(fields)
+    own = OutgoingRequest(b"POST", b"/", list(passing.fields))
+    shared = OutgoingRequest(b"POST", b"/", [], passing)
+    for number, (step, name) in enumerate(steps):
+        for request in (own, shared):
+            if step == "set":
+                request.set(name, b"%d" % number)
+            elif step == "remove":
+                request.remove(name)
+        assert (own.block, own.host) == (shared.block, shared.host)
+        if step == "get":
+            assert own.get(name) == shared.get(name)
+        elif step == "fields":
+            assert own.fields == shared.fields
+    assert OutgoingRequest(b"POST", b"/", [], passing).block == Passing(fields).block
 
 
 # Rules.
