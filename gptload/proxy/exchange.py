@@ -334,7 +334,7 @@ class Exchange:
         self._relay = None
         self._drop_start()
         verdict = _fault(failure)
-        charge(self.plane, attempt, verdict, self.request.model, self._id)
+        self._charge(attempt, verdict)
         following = self._follow(attempt, verdict, None)
         timed_out = failure.trouble is Trouble.TIMEOUT
         status = 504 if timed_out else 502
@@ -386,7 +386,7 @@ class Exchange:
         """Blame for what an upstream answered; where another key must tell first, later."""
         if not is_unclear(verdict):
             self._believe(alone=True)
-            charge(self.plane, attempt, verdict, self.request.model, self._id)
+            self._charge(attempt, verdict)
             return verdict
         doubts = self._doubts or []
         alike = any(known.signature == verdict.signature for _, known in doubts)
@@ -409,7 +409,7 @@ class Exchange:
         doubts, self._doubts = self._doubts, None
         if doubts and not (alone and len(doubts) > 1):
             for attempt, verdict in doubts:
-                charge(self.plane, attempt, verdict, self.request.model, self._id)
+                self._charge(attempt, verdict)
 
     # Answers of status 200 that may be none.
 
@@ -460,7 +460,7 @@ class Exchange:
         """A stream that the client has seen ended with an error of its upstream's."""
         secret = attempt.choice.key.secret
         verdict = settled(self._judge_inner(attempt, answer), self.request.model, secret)
-        charge(self.plane, attempt, verdict, self.request.model, self._id)
+        self._charge(attempt, verdict)
         error = redact(message_of(answer), (secret,))
         self._record(attempt, verdict, answer.status, error, final=True)
 
@@ -469,7 +469,7 @@ class Exchange:
         if attempt.recorded:
             return
         verdict = _fault(failure)
-        charge(self.plane, attempt, verdict, self.request.model, self._id)
+        self._charge(attempt, verdict)
         self._record(attempt, verdict, attempt.status or 502, str(failure), final=True)
 
     def _judge_inner(self, attempt: Attempt, answer: Answer) -> Verdict:
@@ -614,6 +614,9 @@ class Exchange:
         # Objects that are over must not keep each other, or a body, alive.
         self._attempt = self._last = self._relay = self._delayed = self._doubts = None
         self.request.forget()
+
+    def _charge(self, attempt: Attempt, verdict: Verdict) -> None:
+        charge(self.plane, attempt, verdict, self.request.model, self._id)
 
     def _record(
         self, attempt: Attempt | None, verdict: Verdict, status: int, error: str, *, final: bool
