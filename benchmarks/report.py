@@ -66,6 +66,8 @@ def page(found: Findings) -> str:
         "peer's processes, divided by the requests.",
         "gptload runs as a user starts it, on Python alone, with everything on: client "
         "authentication, choice among ten keys, encrypted keys, journal, counters.",
+        "What the request log and its statistics cost with millions of rows is in "
+        "[LOGS.md](LOGS.md).",
         *_targets(found),
         *_requests(found.unary),
         *_streams(found),

@@ -1,11 +1,12 @@
 """Write the parts of the docs that are made from code: `make docs`.
 
-`docs/settings.md` and `docs/admin-api.md` as a whole, and the table of settings in
-README.md. A test checks that they are current.
+`docs/settings.md`, `docs/admin-api.md` and `docs/openapi.json` as a whole, and the table of
+settings in README.md. A test checks that they are current.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
@@ -23,7 +24,7 @@ _INTRODUCTION = """\
 
 <!-- Made from gptload/core/settings.py by `make docs`. -->
 
-What may change while the service runs. Read them with `GET /api/settings`, change them with `PUT /api/settings`; the next request sees the change:
+What may change while the service runs. Read them with `GET /api/settings`, change them with `PUT /api/settings`; the next request sees the change, and background work does at its next run:
 
 ```
 curl -X PUT http://localhost:3001/api/settings \\
@@ -55,6 +56,11 @@ def page() -> str:
 def admin_api() -> str:
     """The whole of docs/admin-api.md."""
     return as_markdown(document(all_routes(), __version__))
+
+
+def openapi() -> str:
+    """The whole of docs/openapi.json, from which the dashboard's types are made."""
+    return json.dumps(document(all_routes(), __version__), indent=1, ensure_ascii=False) + "\n"
 
 
 def table() -> str:
@@ -98,5 +104,6 @@ def _range(setting: Setting) -> str:
 if __name__ == "__main__":
     (ROOT / "docs" / "settings.md").write_text(page())
     (ROOT / "docs" / "admin-api.md").write_text(admin_api())
+    (ROOT / "docs" / "openapi.json").write_text(openapi())
     readme = ROOT / "README.md"
     readme.write_text(with_table(readme.read_text()))

@@ -121,6 +121,7 @@ class Config:
         auth_key: opens the admin API, and seeds the first proxy key.
         database_dsn: as written; `gptload.control.db.database` reads it.
         data_dir: the journal and the private sockets live there.
+        journal_max_mb: the journal's size in MiB, past which records are dropped; 0 = no limit.
         read_timeout, write_timeout, idle_timeout: seconds; 0 = no limit.
         log_level: a level of twisted.logger.
         metrics_token: opens `/metrics`; AUTH_KEY does while it is empty.
@@ -133,6 +134,7 @@ class Config:
     encryption_key: str
     database_dsn: str
     data_dir: Path
+    journal_max_mb: int
     max_concurrent_requests: int
     read_timeout: int
     write_timeout: int
@@ -194,6 +196,7 @@ class Config:
             encryption_key=read.secret("ENCRYPTION_KEY", ""),
             database_dsn=dsn,
             data_dir=read.folder("DATA_DIR", folder),
+            journal_max_mb=read.number("JOURNAL_MAX_MB", 1024, 0, 1_000_000),
             max_concurrent_requests=read.number("MAX_CONCURRENT_REQUESTS", 100, 1, 1_000_000),
             read_timeout=read.number("SERVER_READ_TIMEOUT", 60, 0, 86_400),
             write_timeout=read.number("SERVER_WRITE_TIMEOUT", 600, 0, 86_400),
@@ -232,11 +235,11 @@ class Config:
             )
             found.append(f"AUTH_KEY is the well-known default, {where}.")
         else:
-            found += _weaknesses("AUTH_KEY", self.auth_key)
+            found += weaknesses("AUTH_KEY", self.auth_key)
         if self.metrics_token:
-            found += _weaknesses("METRICS_TOKEN", self.metrics_token)
+            found += weaknesses("METRICS_TOKEN", self.metrics_token)
         if self.encryption_key:
-            found += _weaknesses("ENCRYPTION_KEY", self.encryption_key)
+            found += weaknesses("ENCRYPTION_KEY", self.encryption_key)
         else:
             found.append("ENCRYPTION_KEY is not set: API keys are stored as plain text.")
         if self.cors_enabled and "*" in self.cors_origins:
@@ -404,7 +407,8 @@ def _without_password(url: str) -> str:
     return f"{scheme}://****@{tail}" if found else f"****@{tail}"
 
 
-def _weaknesses(name: str, secret: str) -> list[str]:
+def weaknesses(name: str, secret: str) -> list[str]:
+    """What makes a secret easy to guess, in words that don't show it."""
     found = []
     if len(secret) < _WEAK_LENGTH:
         found.append(f"{name} is shorter than {_WEAK_LENGTH} characters.")

@@ -31,6 +31,7 @@ from gptload.config import LOOPBACK, Config
 from gptload.control.breakers import Breakers
 from gptload.control.db.database import Database, make_engine, parse_dsn, run_write
 from gptload.control.db.migrate import migrate
+from gptload.control.db.occupancy import Occupancy
 from gptload.control.db.queries.facts import check_vault, ensure_salt, ensure_ticket_secret
 from gptload.control.db.queries.snapshot import seed
 from gptload.control.jobs.pulse import Pulse
@@ -50,12 +51,13 @@ from gptload.core.errors import DatabaseUnavailable, GptloadError
 from gptload.core.snapshot import Origin, Snapshot
 from gptload.core.vault import PUBLIC, Vault
 from gptload.link.local import LocalLink
-from gptload.link.messages import BreakerMoved
+from gptload.link.messages import BreakerMoved, KeyChange
 from gptload.provider import Providers, discover, resources_of
 from gptload.proxy.counters import Counters
 from gptload.proxy.front import Front
 from gptload.proxy.journal import Journal
 from gptload.proxy.plane import Cors, Plane
+from gptload.proxy.rehearsal import rehearse
 from gptload.proxy.replies import refusal
 from gptload.proxy.routing import Routing
 from gptload.proxy.turn import Turn
@@ -69,6 +71,7 @@ from gptload.wire.sweep import Sweep
 _BACKLOG = 1024
 _RETRY_S = 2.0
 _MINUTE_S = 60.0
+_MIB = 1024 * 1024
 
 
 class StartError(Exception):
@@ -115,9 +118,12 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _open_database(config: Config) -> tuple[Any, Vault, bytes]:
+def _open_database(config: Config) -> tuple[Any, Vault, bytes, Occupancy]:
     try:
         engine = make_engine(parse_dsn(config.database_dsn))
+        # Held until the process ends: what works on the database alone has to notice.
+        occupancy = Occupancy(engine.url, config.data_dir)
+        occupancy.share()
         migrate(engine)
         vault = Vault(config.encryption_key or None, run_write(engine, ensure_salt))
         run_write(engine, check_vault, vault)
@@ -132,7 +138,7 @@ def _open_database(config: Config) -> tuple[Any, Vault, bytes]:
         raise StartError(str(error)) from None
     # twistd may fork after this, and SQLite's connections don't survive a fork.
     engine.dispose()
-    return engine, vault, ticket_secret
+    return engine, vault, ticket_secret, occupancy
 
 
 class Node(Service):
@@ -147,6 +153,7 @@ class Node(Service):
         engine: Any,
         vault: Vault,
         ticket_secret: bytes,
+        occupancy: Occupancy,
     ) -> None:
         from twisted.internet import reactor
 
@@ -156,6 +163,7 @@ class Node(Service):
         self._engine = engine
         self._vault = vault
         self._ticket_secret = ticket_secret
+        self._occupancy = occupancy
         self._providers: Providers = discover()
         self._ports: list[IListeningPort] = []
         self._runtime_dir: Path | None = None
@@ -166,12 +174,18 @@ class Node(Service):
     def _build(self) -> None:
         config, reactor = self._config, self._reactor
         journal_dir = config.data_dir / "journal"
+        self._journal_limit_bytes = config.journal_max_mb * _MIB
         link = LocalLink()
         self._status = status = Status(started_at=time.time(), look=self._look)
         # The control plane.
         self._database = database = Database(reactor, self._engine)
         self._snapshots = Snapshots(database, self._providers, link.publish_snapshot)
-        self._ledger = Ledger(reactor, database, self._vault, link.publish_change)
+
+        def tell(change: KeyChange) -> None:
+            link.publish_change(change)
+            self._live.key_changed(change)
+
+        self._ledger = Ledger(reactor, database, self._vault, tell)
         self._ledger_writer = LedgerWriter(reactor, self._ledger, status.job("ledger"))
         self._breakers = Breakers()
         self._owner_writer = OwnerWriter(
@@ -183,6 +197,7 @@ class Node(Service):
             journal_dir,
             lambda: self._snapshots.settings.request_log_write_interval_minutes * _MINUTE_S,
             status.job("records"),
+            self._journal_limit_bytes,
         )
         self._rollups = Rollups(reactor, database, status.job("rollups"))
         self._retention = Retention(
@@ -196,7 +211,12 @@ class Node(Service):
         self._pulse = Pulse(reactor, time.monotonic, database, status)
         # The wire.
         self._sweep = Sweep(reactor, time.monotonic)
-        self._connections = ConnectionPool(Connector(reactor, config.upstream_ca_file), self._sweep)
+        connector = Connector(
+            reactor,
+            config.upstream_ca_file,
+            allow_link_local=config.allow_link_local_upstreams,
+        )
+        self._connections = ConnectionPool(connector, self._sweep)
         self._client = Client(self._connections, self._sweep)
         self._validation = Validation(
             reactor,
@@ -219,8 +239,10 @@ class Node(Service):
         )
         # The data plane.
         self._counters = counters = Counters()
-        self._journal = Journal(journal_dir, reactor.callLater, time.time)
-        routing = Routing(config.outbound_proxies.for_url, link.publish_event)
+        self._journal = Journal(
+            journal_dir, reactor.callLater, time.time, limit_bytes=self._journal_limit_bytes
+        )
+        self._routing = routing = Routing(config.outbound_proxies.for_url, link.publish_event)
         self._live = Live(
             reactor,
             time.monotonic,
@@ -271,6 +293,7 @@ class Node(Service):
             self._connections.idle_count,
             self._journal.held_bytes,
             self._journal.dropped,
+            self._journal_limit_bytes,
         )
 
     def _breaker_moved(self, event: BreakerMoved) -> None:
@@ -364,6 +387,9 @@ class Node(Service):
                 tasks=self._tasks,
                 live=self._live,
                 status=self._status,
+                rehearse=lambda group_id, model: rehearse(
+                    self._routing, group_id, model, time.time()
+                ),
                 counters=self._counters if config.metrics_enabled else None,
                 metrics_token=config.metrics_token,
             )
@@ -424,6 +450,7 @@ class Node(Service):
         self._connections.close()
         self._sweep.stop()
         await self._database.stop()
+        self._occupancy.close()
         if self._runtime_dir is not None:
             shutil.rmtree(self._runtime_dir, ignore_errors=True)
 

@@ -32,6 +32,7 @@ directory (a variable that is set wins):
   ENCRYPTION_KEY              encrypts the API keys in the database (not set)
   DATABASE_DSN                SQLite file, postgres:// or mysql:// (./data/gpt-load.db)
   DATA_DIR                    where the journal is kept (folder of the database)
+  JOURNAL_MAX_MB              its size while the database is away (1024; 0: no limit)
   UPSTREAM_CA_FILE            PEM file with more certificate authorities for upstreams
   HTTP_PROXY, HTTPS_PROXY, NO_PROXY
                               the way out to the upstreams (direct)
@@ -120,17 +121,26 @@ def log_observer() -> ILogObserver:
 
 def read_config() -> Config:
     """The configuration of this process; exits with status 1 if it can't be used."""
+    try:
+        return load_config()
+    except ConfigError as error:
+        lines = "\n".join(f"  {fault}" for fault in error.faults)
+        _refuse(f"the configuration is wrong.\n{lines}")
+
+
+def load_config() -> Config:
+    """The same from the environment and `.env`.
+
+    Raises:
+        ConfigError: it can't be used.
+    """
     # Not at the top: `--help` needs no database.
     from gptload.control.db.database import parse_dsn, sqlite_file
 
     def database_file(dsn: str) -> Path | None:
         return sqlite_file(parse_dsn(dsn))
 
-    try:
-        return Config.from_environ(from_files(os.environ, Path.cwd()), database_file)
-    except ConfigError as error:
-        lines = "\n".join(f"  {fault}" for fault in error.faults)
-        _refuse(f"the configuration is wrong.\n{lines}")
+    return Config.from_environ(from_files(os.environ, Path.cwd()), database_file)
 
 
 def makeService(options: Options) -> IService:

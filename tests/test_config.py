@@ -31,6 +31,7 @@ def test_nothing_set_means_the_defaults() -> None:
     assert got.encryption_key == ""
     assert got.database_dsn == "./data/gpt-load.db"
     assert got.data_dir == Path("data").absolute()
+    assert got.journal_max_mb == 1024
     assert got.max_concurrent_requests == 100
     assert (got.read_timeout, got.write_timeout, got.idle_timeout) == (60, 600, 120)
     assert got.shutdown_timeout == 10

@@ -34,6 +34,10 @@ def test_the_page_of_the_admin_api_is_current(generate: ModuleType) -> None:
     assert (ROOT / "docs" / "admin-api.md").read_text() == generate.admin_api(), "run `make docs`"
 
 
+def test_the_description_for_machines_is_current(generate: ModuleType) -> None:
+    assert (ROOT / "docs" / "openapi.json").read_text() == generate.openapi(), "run `make docs`"
+
+
 def test_the_readmes_table_is_current(generate: ModuleType) -> None:
     readme = (ROOT / "README.md").read_text()
     assert readme == generate.with_table(readme), "run `make docs`"

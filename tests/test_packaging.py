@@ -101,6 +101,17 @@ def test_the_wheel_has_the_command(installed: Path, tmp_path: Path) -> None:
     assert told.startswith("gptload can't start: the configuration is wrong.\n  PORT='0'")
 
 
+@pytest.mark.skipif(
+    not (ROOT / "gptload/control/site/index.html").is_file() and not os.environ.get("CI"),
+    reason="the dashboard isn't built: make web",
+)
+def test_the_wheel_has_the_dashboard_as_it_was_built(installed: Path) -> None:
+    built, carried = (place / "gptload" / "control" / "site" for place in (ROOT, installed))
+    names = [path.relative_to(built) for path in built.rglob("*") if path.is_file()]
+    assert {"index.html", "index.html.br", "csp.json", "theme.js"} <= {str(name) for name in names}
+    assert [name for name in names if not (carried / name).is_file()] == []
+
+
 def test_the_wheel_has_providers_migrations_and_types(installed: Path, tmp_path: Path) -> None:
     told = run(
         installed,
@@ -142,6 +153,6 @@ def test_the_wheel_makes_its_database(installed: Path, tmp_path: Path) -> None:
 
 def test_the_wheel_has_nothing_else(installed: Path) -> None:
     top = {path.name for path in installed.iterdir() if not path.name.startswith("gptload-")}
-    assert top == {"gptload", "gptload_providers", "twisted"}
+    assert top == {"bin", "gptload", "gptload_providers", "twisted"}  # bin: the command
     plugins = installed / "twisted" / "plugins"
     assert [path.name for path in plugins.glob("*.py")] == ["gptload_plugin.py"]

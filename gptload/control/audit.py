@@ -27,7 +27,7 @@ _LONGEST_FIELD: Final = 16 * 1024
 _MOST_FIELDS: Final = 50
 _DEEPEST: Final = 20
 # Words that say what was asked for and can't be a secret.
-_PLAIN_WORDS: Final = frozenset(["status", "copy_keys", "name", "task_type"])
+_PLAIN_WORDS: Final = frozenset(["status", "copy_keys", "name", "task_type", "action", "state"])
 # Of a group's row; what is left out follows from the change itself.
 _GROUP_FIELDS: Final = (
     "name",
@@ -166,7 +166,7 @@ def _group_field(field: str, value: Any) -> Any:
     elif field == "header_rules":
         shown = [{**rule, "value": "****" if rule.get("value") else ""} for rule in value]
     elif field == "upstreams":
-        shown = [{**item, "url": _without_secrets(str(item.get("url", "")))} for item in value]
+        shown = [{**item, "url": url_without_secrets(str(item.get("url", "")))} for item in value]
     elif field == "config":
         shown = {key: of_setting(key, each) for key, each in value.items()}
     else:
@@ -181,10 +181,11 @@ def of_setting(key: str, value: Any) -> Any:
         return value
     if key == "proxy_keys":
         return ",".join(mask(each) for each in split_keys(value))
-    return _without_secrets(value) if key == "proxy_url" else scrub(value)
+    return url_without_secrets(value) if key == "proxy_url" else scrub(value)
 
 
-def _without_secrets(url: str) -> str:
+def url_without_secrets(url: str) -> str:
+    """An address without its user, password and query."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from sqlalchemy import Connection
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -20,11 +22,17 @@ from gptload.control.ledger import TURN_KEYS, Ledger
 from gptload.control.snapshots import Snapshots
 from gptload.control.waiting import at_most, whole
 from gptload.core import groupdraft
+from gptload.core.errors import Conflict, NotFound
 from gptload.core.vault import Vault
 from gptload.provider import Providers
 
 # An answer that is a little older is better than one that is late.
 FRESH_S = 2.0
+# People are told times to the microsecond.
+_SAME_S = 2e-6
+UNDO_S = 600.0
+# Changes that can be undone at once, of all groups.
+_UNDOS = 200
 STATISTICS_HOURS = (24, 24 * 7, 24 * 30)
 
 Drain = Callable[[], Coroutine[Any, Any, None]]
@@ -32,10 +40,17 @@ Drain = Callable[[], Coroutine[Any, Any, None]]
 
 @frozen
 class Changed:
-    """A group before and after a change."""
+    """A group before and after a change.
+
+    Attributes:
+        undo: for `undo_change`; empty when nothing is different.
+        until: epoch seconds; so long it can be undone.
+    """
 
     before: Group
     after: Group
+    undo: str = ""
+    until: float = 0.0
 
 
 @frozen
@@ -48,6 +63,24 @@ class GroupStatistics:
 
     keys: KeyCounts
     requests: tuple[Requests, ...]
+
+
+class GroupMoved(Conflict):
+    """Somebody else has changed the group meanwhile.
+
+    Attributes:
+        current: what it is now.
+    """
+
+    hint = "Nothing was changed. Load the group again, or leave if_updated_at out."
+
+    def __init__(self, current: Group) -> None:
+        super().__init__("The group was changed meanwhile")
+        self.current = current
+
+
+def _as_given(given: Mapping[str, Any], current: Group) -> Mapping[str, Any]:
+    return given
 
 
 class GroupCommands:
@@ -81,6 +114,14 @@ class GroupCommands:
             name: provider.default_validation_path for name, provider in providers.by_name.items()
         }
         self._drain = drain
+        self._undos: OrderedDict[str, tuple[Changed, list[str]]] = OrderedDict()
+
+    async def one(self, group_id: int) -> Group:
+        """
+        Raises:
+            NotFound: there is no such group.
+        """
+        return await self._database.read(queries.one, group_id)
 
     async def all(self) -> list[Group]:
         """All groups, in their order."""
@@ -128,17 +169,65 @@ class GroupCommands:
         return group
 
     @whole
-    async def change(self, group_id: int, given: Mapping[str, Any]) -> Changed:
+    async def change(
+        self,
+        group_id: int,
+        given: Mapping[str, Any],
+        meant: Callable[[Mapping[str, Any], Group], Mapping[str, Any]] = _as_given,
+        *,
+        seen: float | None = None,
+    ) -> Changed:
         """Change what is given of a group.
+
+        Args:
+            meant: what is meant by what is given, of the group as it is.
+            seen: when the group was last changed, as far as the caller knows, in epoch
+                seconds; None if it doesn't matter.
 
         Raises:
             NotFound, ValidationFailed, Duplicate: as the text says.
+            GroupMoved: it was changed since it was seen.
         """
         now = self._clock.seconds()
         check = partial(groupdraft.check_change, allow_link_local=self._allow_link_local)
-        changed = await self._database.write(_change, group_id, given, self._channels, check, now)
+        changed = await self._database.write(
+            _change, group_id, given, meant, seen, self._channels, check, now
+        )
         await self._snapshots.rebuild()
+        return self._undoable(changed, now)
+
+    def _undoable(self, changed: Changed, now: float) -> Changed:
+        fields = [
+            field
+            for field, value in changed.after.items()
+            if field != "updated_at" and changed.before[field] != value
+        ]
+        if not fields:
+            return changed
+        changed = evolve(changed, undo=secrets.token_hex(12), until=now + UNDO_S)
+        self._undos[changed.undo] = (changed, fields)
+        while len(self._undos) > _UNDOS:
+            self._undos.popitem(last=False)
         return changed
+
+    @whole
+    async def undo_change(self, group_id: int, undo: str) -> Changed:
+        """Give a group back what a change took from it. It is a change like any other.
+
+        Raises:
+            NotFound: there is no such change, or it was too long ago; a restart forgets them.
+            GroupMoved: the group was changed since.
+            Duplicate: its former name is taken by now.
+        """
+        now = self._clock.seconds()
+        former, fields = self._undos.get(undo, (None, []))
+        if former is None or former.after["id"] != group_id or former.until < now:
+            raise NotFound("That change can't be undone any more")
+        values = {field: former.before[field] for field in fields}
+        changed = await self._database.write(_put_back, former.after, values, now)
+        self._undos.pop(undo, None)
+        await self._snapshots.rebuild()
+        return self._undoable(changed, now)
 
     @whole
     async def remove(self, group_id: int) -> Group:
@@ -223,15 +312,29 @@ def _change(
     connection: Connection,
     group_id: int,
     given: Mapping[str, Any],
+    meant: Callable[[Mapping[str, Any], Group], Mapping[str, Any]],
+    seen: float | None,
     channels: Sequence[str],
     check: Callable[..., dict[str, Any]],
     now: float,
 ) -> Changed:
     # Checked inside the transaction: what it is checked against can't change meanwhile.
     current = queries.one(connection, group_id)
+    if seen is not None and abs(seen - current["updated_at"]) >= _SAME_S:
+        raise GroupMoved(current)
+    given = meant(given, current)
     memberships = queries.count_parents(connection, group_id)
     values = check(current, given, channels, memberships=memberships)
     return Changed(current, queries.change(connection, group_id, values, now))
+
+
+def _put_back(
+    connection: Connection, seen: Group, values: Mapping[str, Any], now: float
+) -> Changed:
+    current = queries.one(connection, seen["id"])
+    if abs(seen["updated_at"] - current["updated_at"]) >= _SAME_S:
+        raise GroupMoved(current)
+    return Changed(current, queries.change(connection, seen["id"], values, now))
 
 
 def _statistics(connection: Connection, group_id: int, now: float) -> GroupStatistics:

@@ -12,14 +12,15 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from gptload.control.db.database import Database
+from gptload.control.db.queries import health, timeline
 from gptload.control.db.queries import keys as queries
-from gptload.control.db.queries import timeline
 from gptload.control.db.queries.groups import must_exist, one
 from gptload.control.db.queries.keys import Batch, KeyFilter, KeyRow
 from gptload.control.ledger import Ledger
 from gptload.control.waiting import at_most, whole
 from gptload.core import keytext
 from gptload.core.errors import ValidationFailed
+from gptload.core.keykinds import kind_of
 from gptload.core.keypool import PoolKey
 from gptload.core.keystate import Event, State
 from gptload.core.vault import Vault
@@ -32,6 +33,8 @@ PAGE_KEYS: Final = 1000
 TOLD_KEYS: Final = 250
 # So many keys may look alike; more are no answer to the question which one it is.
 MASKED: Final = 500
+# A group's reasons that a list may be narrowed to.
+REASONS: Final = 50
 UNDO_S: Final = 600.0
 HEAVIEST: Final = 1_000_000
 
@@ -73,28 +76,39 @@ class KeyCommands:
         vault: Vault,
         ledger: Ledger,
         drain: Drain,
+        exhausted: frozenset[str] = frozenset(),
     ) -> None:
         """
         Args:
             drain: moves the request logs that wait in the journal to the database.
+            exhausted: reasons that say that a key is used up.
         """
         self._clock = clock
         self._database = database
         self._vault = vault
         self._ledger = ledger
         self._drain = drain
+        self._exhausted = exhausted
         # What the database learns first the pools learn first: a key that was added
         # and deleted must not come back because the news of the former took longer.
         self._order = DeferredLock()
 
     async def page(
-        self, group_id: int, wanted: KeyFilter, mask: str = "", *, offset: int, limit: int
+        self,
+        group_id: int,
+        wanted: KeyFilter,
+        mask: str = "",
+        *,
+        offset: int,
+        limit: int,
+        sort: str = "-used",
     ) -> tuple[list[KeyRow], int]:
-        """Keys of a group, the last used first, and how many there are.
+        """Keys of a group, and how many there are.
 
         Args:
             mask: what a person sees of a key, see `gptload.core.keytext.ends`; empty
                 for any.
+            sort: one of `queries.SORTS`, also with a `-` before it.
 
         Raises:
             NotFound, ValidationFailed: there is no such group; the mask fits too many.
@@ -107,11 +121,40 @@ class KeyCommands:
             queries.page,
             self._vault,
             group_id,
-            wanted,
+            self._told(wanted),
             now=self._clock.seconds(),
             offset=offset,
             limit=limit,
+            sort=sort,
         )
+
+    def _told(self, wanted: KeyFilter) -> KeyFilter:
+        return evolve(wanted, exhausted=self._exhausted) if wanted.kind else wanted
+
+    def kind(self, key: KeyRow) -> str:
+        """How a key does, in one of the six words of `gptload.core.keykinds`."""
+        return kind_of(
+            key.status,
+            key.failure_count,
+            key.rest_until,
+            key.changed_at,
+            key.reason,
+            key.model_rests,
+            now=self._clock.seconds(),
+            exhausted=self._exhausted,
+        )
+
+    async def facets(self, group_id: int) -> tuple[dict[str, int], list[tuple[str, int]]]:
+        """By what the keys of a group can be told apart: how many are of each kind, and
+        the most frequent reasons of those that aren't active.
+
+        Raises:
+            NotFound: there is no such group.
+        """
+        await at_most(self._clock, FRESH_S, self._ledger.flush())
+        now, read = self._clock.seconds(), self._database.read
+        kinds = await read(queries.kinds, group_id, self._exhausted, now)
+        return kinds, await read(queries.reasons, group_id, now, REASONS)
 
     async def _masked(self, group_id: int, wanted: KeyFilter, mask: str) -> tuple[int, ...]:
         # Sealed keys can't be searched by the database, and a column with their ends
@@ -135,6 +178,14 @@ class KeyCommands:
         await at_most(self._clock, FRESH_S, self._ledger.flush())
         return await self._database.read(queries.lookup, self._vault, key.encode(), PAGE_KEYS)
 
+    async def value_of(self, key_id: int) -> str | None:
+        """A key itself; None when it can't be decrypted.
+
+        Raises:
+            NotFound: there is no such key.
+        """
+        return await self._database.read(queries.value_of, self._vault, key_id)
+
     async def opened(
         self, group_id: int, wanted: KeyFilter, size: int = PAGE_KEYS
     ) -> AsyncIterator[list[tuple[int, bytes | None]]]:
@@ -149,7 +200,7 @@ class KeyCommands:
                 queries.opened_after,
                 self._vault,
                 group_id,
-                wanted,
+                self._told(wanted),
                 now=now,
                 after_id=after,
                 limit=size,
@@ -168,7 +219,8 @@ class KeyCommands:
         """
         await at_most(self._clock, FRESH_S, self._ledger.flush())
         await self.must_exist(group_id)
-        return await self._database.read(queries.count, group_id, wanted, self._clock.seconds())
+        now = self._clock.seconds()
+        return await self._database.read(queries.count, group_id, self._told(wanted), now)
 
     async def must_exist(self, group_id: int) -> None:
         """
@@ -377,6 +429,82 @@ class KeyCommands:
         self._ledger.switched(group_id, (key_id,), event)
         await self._ledger.flush()
 
+    # The same for many that are told by their ids, all of one group.
+
+    async def states(self, group_id: int) -> dict[str, int]:
+        """How many keys of a group there are in each state."""
+        return await self._database.read(queries.states, group_id, self._clock.seconds())
+
+    async def states_of_all(self) -> dict[int, dict[str, int]]:
+        """The same of every group that has keys, by its id."""
+        found: dict[int, dict[str, int]] = {}
+        counted = await self._database.read(health.keys_by_state, self._clock.seconds())
+        for (group_id, state), count in counted.items():
+            found.setdefault(group_id, {})[state] = count
+        return found
+
+    async def meant(
+        self, group_id: int, wanted: KeyFilter, size: int = PAGE_KEYS
+    ) -> AsyncIterator[list[int]]:
+        """Ids of the keys that a filter means, in their order, so many at a time.
+
+        Raises:
+            NotFound: there is no such group.
+        """
+        now, after = self._clock.seconds(), 0
+        told = self._told(wanted)
+        while True:
+            key_ids = await self._database.read(
+                queries.meant_after, group_id, told, now=now, after_id=after, limit=size
+            )
+            if key_ids:
+                yield key_ids
+            if len(key_ids) < size:
+                return
+            after = key_ids[-1]
+
+    @whole
+    async def restore_some(self, group_id: int, key_ids: Sequence[int]) -> int:
+        """As `restore`; how many there was something to restore of."""
+        tired = [key_id for key_id in key_ids if self._is_tired(key_id)]
+        await self._restore(group_id, tired)
+        return len(tired)
+
+    @whole
+    async def switch_some(self, group_id: int, key_ids: Sequence[int], event: Event) -> int:
+        """As `switch`."""
+        await self._in_turns(key_ids, lambda some: self._ledger.switched(group_id, some, event))
+        await self._ledger.flush()
+        return len(key_ids)
+
+    @whole
+    async def note_some(self, key_ids: Sequence[int], notes: str) -> int:
+        """As `write_notes`; the text is checked already."""
+        await self._database.write(queries.write_all_notes, key_ids, notes, self._clock.seconds())
+        return len(key_ids)
+
+    @whole
+    async def weigh_some(self, group_id: int, key_ids: Sequence[int], weight: int) -> int:
+        """As `write_weight`; the weight is checked already."""
+        now = self._clock.seconds()
+        found = await self._database.write(queries.write_weights, self._vault, key_ids, weight, now)
+
+        def tell(some: Sequence[tuple[int, bytes]]) -> None:
+            for key_id, secret in some:
+                self._ledger.key_weighed(group_id, key_id, secret, weight)
+
+        await self._in_turns(found, tell)
+        return len(key_ids)
+
+    @whole
+    async def delete_some(self, group_id: int, key_ids: Sequence[int], batch: str) -> int:
+        """As a part of a deletion; `undo_of` says how it is taken back."""
+        return len(await self._remove(group_id, key_ids, batch))
+
+    def undo_of(self, batch: str, count: int) -> Undo | None:
+        """How to take a deletion of so many keys back; None if there were none."""
+        return self._undo(batch, count)
+
     def _is_tired(self, key_id: int) -> bool:
         holds = self._ledger.view(key_id)
         if holds.state is State.ACTIVE:
@@ -403,9 +531,7 @@ class KeyCommands:
         Raises:
             NotFound, ValidationFailed: there is no such key; they are too long.
         """
-        text = notes.strip()
-        if len(text) > 255:
-            raise ValidationFailed("notes length must be <= 255 characters")
+        text = checked_notes(notes)
         await self._database.write(queries.write_notes, key_id, text, self._clock.seconds())
 
     @whole
@@ -415,11 +541,7 @@ class KeyCommands:
         Raises:
             NotFound, ValidationFailed: there is no such key; it is no weight.
         """
-        if not 1 <= weight <= HEAVIEST:
-            raise ValidationFailed(
-                f"weight must be between 1 and {HEAVIEST}, got {weight}",
-                hint="A key that must not serve is to be deleted.",
-            )
+        check_weight(weight)
         group_id, secret = await self._database.write(
             queries.write_weight, self._vault, key_id, weight, self._clock.seconds()
         )
@@ -436,3 +558,27 @@ class KeyCommands:
         """
         await at_most(self._clock, FRESH_S, self._ledger.flush())
         return await self._database.read(timeline.page, key_id, offset=offset, limit=limit)
+
+
+def checked_notes(notes: str) -> str:
+    """A note without blanks around it.
+
+    Raises:
+        ValidationFailed: it is too long.
+    """
+    text = notes.strip()
+    if len(text) > 255:
+        raise ValidationFailed("notes length must be <= 255 characters")
+    return text
+
+
+def check_weight(weight: int) -> None:
+    """
+    Raises:
+        ValidationFailed: it is no weight of a key.
+    """
+    if not 1 <= weight <= HEAVIEST:
+        raise ValidationFailed(
+            f"weight must be between 1 and {HEAVIEST}, got {weight}",
+            hint="A key that must not serve is to be deleted.",
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 from prometheus_client import CONTENT_TYPE_LATEST, ProcessCollector, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from gptload.control.breakers import Breakers
 from gptload.control.jobs.records import Backlog
 from gptload.control.snapshots import Snapshots
+from gptload.control.spending import KINDS, Spending
 from gptload.control.status import Status
 from gptload.core.breaker import State
 from gptload.core.histogram import Histogram
@@ -60,6 +61,7 @@ class Metrics:
 
     Attributes:
         backlog: what waits in the journal's files.
+        spent: tokens and cost by group, of what has been moved into the log.
     """
 
     version: str
@@ -68,6 +70,7 @@ class Metrics:
     breakers: Breakers
     snapshots: Snapshots
     backlog: Callable[[], Backlog]
+    spent: Callable[[], Mapping[int, Spending]] = field(default=dict)
 
     def text(self, keys: Keys | None) -> bytes:
         """The text.
@@ -87,6 +90,7 @@ class _Scrape(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from self._traffic()
+        yield from self._spending()
         yield from self._pool()
         yield from self._node()
         yield from ProcessCollector(registry=None).collect()
@@ -135,6 +139,29 @@ class _Scrape(Collector):
                     models.add_metric((model, outcome), number)
         yield models
 
+    def _spending(self) -> Iterator[Metric]:
+        tokens = CounterMetricFamily(
+            "gptload_tokens",
+            "Tokens that answers say they took, of what is in the request log. Cached and "
+            "cache_write are part of input, reasoning is part of output.",
+            labels=("group", "kind"),
+        )
+        cost = CounterMetricFamily(
+            "gptload_cost_usd",
+            "List price of the tokens whose price is known, US dollars.",
+            labels=("group",),
+        )
+        spent = self.metrics.spent()
+        for group_id, name in self._names().items():
+            sums = spent.get(group_id)
+            if sums is None:
+                continue
+            for kind in KINDS:
+                tokens.add_metric((name, kind), getattr(sums, kind))
+            if sums.priced:
+                cost.add_metric((name,), sums.cost_nano / 1e9)
+        yield from (tokens, cost)
+
     def _names(self) -> dict[int, str]:
         """Groups that are there, and "" for what was refused before one was found."""
         groups = self.metrics.snapshots.current.by_id
@@ -177,6 +204,11 @@ class _Scrape(Collector):
             backlog.waiting_bytes + plane.journal_held_bytes,
         )
         yield _gauge("gptload_journal_segments", "Files of the journal.", backlog.segments)
+        yield _gauge(
+            "gptload_journal_limit_bytes",
+            "What the journal's files may hold; 0 for no limit.",
+            plane.journal_limit_bytes,
+        )
         yield CounterMetricFamily(
             "gptload_journal_dropped_records",
             "Attempt records that were given up.",

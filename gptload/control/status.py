@@ -86,6 +86,7 @@ class PlaneView:
         connections, idle_connections: to upstreams; the idle ones are among the former.
         journal_held_bytes: records that wait in memory, because the disk refuses.
         journal_dropped: records given up since the start.
+        journal_limit_bytes: of the journal's files; 0 for no limit.
     """
 
     under_way: int = 0
@@ -93,6 +94,7 @@ class PlaneView:
     idle_connections: int = 0
     journal_held_bytes: int = 0
     journal_dropped: int = 0
+    journal_limit_bytes: int = 0
 
 
 @define

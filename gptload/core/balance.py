@@ -99,6 +99,12 @@ class _Queue(Generic[M]):
         self.entry = (turn, self.order, self)
         return self.entry
 
+    def turn_after(self, now: int, turns: int) -> int:
+        """When its turn would come once so many have gone by. Nothing moves."""
+        twin: _Queue[M] = _Queue(self.weight, self.order)
+        twin.total, twin.base, twin.taken = self.total, self.base, self.taken
+        return twin.advance(now, turns)[0]
+
 
 _Entry = tuple[int, int, _Queue[M]]
 
@@ -218,6 +224,34 @@ class Rotation(Generic[M]):
             break
         for entry in passed:
             heappush(line, entry)
+        return found
+
+    def peek(self, skip: Container[M] = ()) -> M | None:
+        """Whom `pick` would name now. Nobody's turn is taken.
+
+        Args:
+            skip: as for `pick`.
+        """
+        if self._changed:
+            self._lay_out()
+        for member in self._owed:
+            if member not in skip:
+                return member
+        best: tuple[int, int] | None = None
+        found: M | None = None
+        for queue in self._queues.values():
+            skipped = 0
+            for member in queue.members:
+                if member not in skip:
+                    break
+                skipped += 1
+            else:
+                continue
+            if queue.entry is None:
+                continue
+            turn = queue.turn_after(self._now, skipped) if skipped else queue.entry[0]
+            if best is None or (turn, queue.order) < best:
+                best, found = (turn, queue.order), member
         return found
 
     def _lay_out(self) -> None:

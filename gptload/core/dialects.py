@@ -82,7 +82,7 @@ _ERRORS: Final = frozenset(("error", "response.failed"))
 _BEGINS_AS_ERROR: Final = re.compile(rb'\s*\{\s*"error"\s*:\s*[{"]')
 
 # Where an error body says so: it is short, or says it first.
-_HEAD_BYTES: Final = 1024
+_HEAD_BYTES: Final = 4096
 
 
 def sign_of(event: Event) -> Sign:
@@ -146,6 +146,15 @@ def error_event(body: Mapping[str, object], name: bytes = b"") -> bytes:
     return b"%bdata: %b\n\n" % (head, orjson.dumps(body))
 
 
+def may_be_error(beginning: bytes) -> bool:
+    """Whether an answer that begins so is worth being kept back and read."""
+    # Hot: once an answer. Most say nothing of the kind near their start.
+    head = beginning[:_HEAD_BYTES]
+    if b'"error"' in head or b'"base_resp"' in head or b'"failed"' in head:
+        return True
+    return not head.strip()  # what some APIs send while they wait says nothing yet
+
+
 def inner_error(body: bytes) -> bytes | None:
     """The error that a complete JSON answer with status 200 really is, or None.
 
@@ -154,9 +163,7 @@ def inner_error(body: bytes) -> bytes | None:
     Args:
         body: without content coding.
     """
-    # Hot: once an answer. Most say nothing of the kind near their start.
-    head = body[:_HEAD_BYTES]
-    if b'"error"' not in head and b'"base_resp"' not in head and b'"failed"' not in head:
+    if not may_be_error(body):
         return None
     try:
         said = _SAID_DECODER.decode(body)

@@ -61,6 +61,13 @@ class Unauthorized(GptloadError):
     code = "UNAUTHORIZED"
 
 
+class Forbidden(GptloadError):
+    """Known, but not allowed to do this in this way."""
+
+    status = 403
+    code = "FORBIDDEN"
+
+
 class NotFound(GptloadError):
     """There is nothing of that name."""
 
@@ -73,6 +80,13 @@ class MethodNotAllowed(GptloadError):
 
     status = 405
     code = "METHOD_NOT_ALLOWED"
+
+
+class Conflict(GptloadError):
+    """What is to be changed isn't any more what the caller has seen."""
+
+    status = 409
+    code = "CONFLICT"
 
 
 class Duplicate(GptloadError):

@@ -14,6 +14,7 @@ Source: the log-linear buckets of Gil Tene's HdrHistogram, with 3 bits of precis
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Final
 
@@ -44,6 +45,27 @@ def bounds_of(bucket: int) -> tuple[int, int]:
     shift = bucket // _PER_DOUBLING - 1
     lower = (bucket - shift * _PER_DOUBLING) << shift
     return lower, lower + (1 << shift) - 1
+
+
+def percentiles(counts: Mapping[int, int], parts: Sequence[float]) -> list[float | None]:
+    """As `Histogram.percentile`, of numbers by bucket.
+
+    Args:
+        parts: in ascending order.
+    """
+    total = sum(counts.values())
+    if not total:
+        return [None] * len(parts)
+    found: list[float | None] = []
+    ranks = [max(1, ceil(part * total)) for part in parts]
+    before = 0
+    for bucket in sorted(counts):
+        count = counts[bucket]
+        while len(found) < len(ranks) and before + count >= ranks[len(found)]:
+            lower, upper = bounds_of(bucket)
+            found.append(lower + (upper - lower) * (ranks[len(found)] - before - 0.5) / count)
+        before += count
+    return found
 
 
 class Histogram:

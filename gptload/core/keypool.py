@@ -207,6 +207,39 @@ class KeyPool:
             if due:
                 return None
 
+    def peek(self, now: float, tried: Container[int] = (), model: str = "") -> PoolKey | None:
+        """The key that `pick` would give now. It keeps its turn.
+
+        Rests that are over end by it, as they would by the next pick.
+
+        Args:
+            now, tried, model: as for `pick`.
+        """
+        alarms, calls = self._alarms, self._calls
+        while True:
+            due = _WAKES_A_PICK
+            while alarms and alarms[0][0] <= now and due:
+                self._wake(*heappop(alarms))
+                due -= 1
+            while calls and calls[0][0] <= now and due:
+                due = self._answer(*heappop(calls), now, due)
+            asked = self._models.get(model)
+            if asked is None:
+                key_id = self._turns.peek(tried)
+            elif asked.turns is None or asked.joining:
+                key_id = self._turns.peek(Either(tried, asked.resting))
+            else:
+                key_id = asked.turns.peek(tried)
+            if key_id is not None:
+                return self._keys[key_id]
+            if due:
+                return None
+
+    def resting_for(self, model: str) -> int:
+        """How many keys rest for that model alone."""
+        asked = self._models.get(model)
+        return 0 if asked is None else len(asked.resting)
+
     def take(self, key_id: int, now: float, model: str = "") -> PoolKey | None:
         """This very key, whoever's turn it is; None when it may not serve now.
 

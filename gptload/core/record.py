@@ -35,6 +35,8 @@ class AttemptRecord(NamedTuple):
         account: the provider's id of the key's account; "" where nobody said it.
         signature: see `Verdict`; "" unless the verdict could be a way's trouble.
         named: the answer itself named `rest_until`, see `Verdict`.
+        usage: what the answer said of its tokens; see `gptload.core.usage`.
+        upstream_model: what the upstream was asked for instead of `model`; "" for the same.
     """
 
     id: str
@@ -66,6 +68,8 @@ class AttemptRecord(NamedTuple):
     account: str = ""
     signature: str = ""
     named: bool = True
+    usage: str = ""
+    upstream_model: str = ""
 
 
 def encode(records: Iterable[AttemptRecord]) -> bytes:

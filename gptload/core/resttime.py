@@ -184,13 +184,6 @@ def rest_end(rule: Rule, fields: Mapping[bytes, bytes], error: ErrorBody, now: f
     return RestEnd(min(now + default, now + LONGEST_S))
 
 
-def rest_until(
-    rule: Rule, fields: Mapping[bytes, bytes], error: ErrorBody, now: float
-) -> float | None:
-    """`rest_end(…).at`: epoch seconds; None when the rule asks for no rest."""
-    return rest_end(rule, fields, error, now).at
-
-
 def month_end(now: float) -> float:
     """00:00 UTC on the 1st of the next month."""
     day = datetime.fromtimestamp(now, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)

@@ -20,6 +20,7 @@ from gptload.core import affinity, statuscodes
 from gptload.core.errors import ValidationFailed
 
 Kind = Literal["int", "bool", "string"]
+Effect = Literal["request", "run"]
 Value = int | bool | str
 
 BASIC: Final = "Basic"
@@ -44,6 +45,11 @@ class Setting:
         group_overridable: whether a group may have its own value.
         name: its label.
         description: help text.
+        effect: when a change is in force: with the next `request`, or when background work
+            has its next `run`.
+        pattern: of a string, a regular expression (in Python as in JavaScript) that every
+            allowed text matches as a whole; a form knows by it at once what can't be. Empty
+            where any text may be.
     """
 
     key: str
@@ -57,6 +63,8 @@ class Setting:
     group_overridable: bool
     name: str
     description: str
+    effect: Effect
+    pattern: str
 
 
 def _setting(
@@ -69,6 +77,8 @@ def _setting(
     between: tuple[int, int] | None = None,
     required: bool = True,
     group: bool = True,
+    effect: Effect = "request",
+    pattern: str = "",
 ) -> Any:
     """A row; its key is the attribute's name."""
     kind: Kind = "string"
@@ -78,7 +88,7 @@ def _setting(
         kind = "int"
     minimum, maximum = between or (None, None)
     row = (kind, unit, default, minimum, maximum, required, category, group, name, description)
-    return attrs.field(default=default, metadata={_ROW: row})
+    return attrs.field(default=default, metadata={_ROW: (*row, effect, pattern)})
 
 
 @frozen
@@ -96,6 +106,7 @@ class Settings:
         "Application URL",
         "Base of the addresses that the dashboard shows for each group.",
         group=False,
+        pattern=r"[hH][tT][tT][pP][sS]?://\S+",
     )
     proxy_keys: str = _setting(
         "",
@@ -112,6 +123,7 @@ class Settings:
         unit="days",
         between=(0, 36_500),
         group=False,
+        effect="run",
     )
     request_log_write_interval_minutes: int = _setting(
         1,
@@ -122,6 +134,7 @@ class Settings:
         unit="minutes",
         between=(0, 1440),
         group=False,
+        effect="run",
     )
     enable_request_body_logging: bool = _setting(
         False,
@@ -184,6 +197,7 @@ class Settings:
         "Outbound proxy to the upstreams: http://, https://, socks5:// or socks5h://, with "
         "user and password if need be. Empty: HTTP_PROXY, HTTPS_PROXY and NO_PROXY decide.",
         required=False,
+        pattern=r"(([hH][tT][tT][pP][sS]?|[sS][oO][cC][kK][sS]5[hH]?)://\S+)?",
     )
     max_retries: int = _setting(
         3,
@@ -206,6 +220,7 @@ class Settings:
         "Statuses that are retried, such as 401,429,500-599. Empty: what the answer means "
         "decides. It never changes which key is blamed.",
         required=False,
+        pattern=r"[0-9,\s-]*",
     )
     key_validation_interval_minutes: int = _setting(
         60,
@@ -214,6 +229,7 @@ class Settings:
         "Between two background checks of an invalid key.",
         unit="minutes",
         between=(1, 525_600),
+        effect="run",
     )
     key_validation_concurrency: int = _setting(
         10,
@@ -221,6 +237,7 @@ class Settings:
         "Key Validation Concurrency",
         "Keys of one group that are checked at the same time.",
         between=(1, 1000),
+        effect="run",
     )
     key_validation_timeout_seconds: int = _setting(
         20,
@@ -229,6 +246,7 @@ class Settings:
         "Time for one check of a key.",
         unit="s",
         between=(1, 3600),
+        effect="run",
     )
     # Ours; the reference has no bound here.
     max_buffered_body: int = _setting(
@@ -292,6 +310,7 @@ class Settings:
         "caches hit: `prefix` (system and first user message), `header:NAME` or `body:NAME`. "
         "Empty: none. No key gets more than its share plus a quarter.",
         required=False,
+        pattern=r"(prefix|(header|body)\s*:[\s\S]+)?",
     )
     pass_account_headers: bool = _setting(
         False,

@@ -1,4 +1,4 @@
-"""`"429,500-599"` ↔ a set of status codes.
+"""`"429,500-599"` is a set of status codes.
 
 Source: the reference's `failover_status_codes` grammar and its error texts.
 """
@@ -6,7 +6,6 @@ Source: the reference's `failover_status_codes` grammar and its error texts.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 LOWEST, HIGHEST = 100, 999
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -36,14 +35,3 @@ def parse(text: str) -> frozenset[int]:
             raise ValueError(f'status code out of allowed range (100-999): "{entry}"')
         codes.update(range(low, high + 1))
     return frozenset(codes)
-
-
-def show(codes: Iterable[int]) -> str:
-    """The shortest text that `parse` reads as these codes."""
-    ranges: list[list[int]] = []
-    for code in sorted(set(codes)):
-        if ranges and code == ranges[-1][1] + 1:
-            ranges[-1][1] = code
-        else:
-            ranges.append([code, code])
-    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)

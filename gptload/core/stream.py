@@ -14,6 +14,7 @@ from typing import Final
 
 from gptload.core.dialects import Sign, is_whole
 from gptload.core.sse import Event, EventReader
+from gptload.core.usage import said_in
 
 # More than any handshake; whoever sends more without a word of content is let through.
 OPENING_LIMIT_BYTES: Final = 64 * 1024
@@ -124,6 +125,10 @@ class Tail:
         # The stream's start is such a place.
         end = b"\n\n" + self._kept[-3:]
         return end[-3:].replace(b"\r\n", b"\n").replace(b"\r", b"\n").endswith(b"\n\n")
+
+    def usage(self) -> bytes:
+        """What it says of tokens last, as `gptload.core.usage` reads it; b"" for nothing."""
+        return said_in(self._kept)
 
     def last_events(self, limit: int = 4) -> list[Event]:
         """The last events, at most `limit`, the last of them maybe without its end.

@@ -195,17 +195,23 @@ MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
         "已设置 ENCRYPTION_KEY,但数据库中的密钥未加密",
         "ENCRYPTION_KEY は設定されていますが、データベースのキーは暗号化されていません",
     ),
-    "The keys stay readable in the database until they are encrypted.": (
-        "在加密之前,数据库中的密钥可被直接读取。",
-        "暗号化されるまで、データベースのキーは読み取れる状態です。",
+    "Stop the service and encrypt them: gptload migrate-keys --to KEY": (
+        "请停止服务并加密密钥:gptload migrate-keys --to KEY",
+        "サービスを止めてキーを暗号化してください: gptload migrate-keys --to KEY",
     ),
     "The keys in the database are encrypted, but ENCRYPTION_KEY is not set": (
         "数据库中的密钥已加密,但未设置 ENCRYPTION_KEY",
         "データベースのキーは暗号化されていますが、ENCRYPTION_KEY が設定されていません",
     ),
-    "Start with the ENCRYPTION_KEY that the keys were encrypted with.": (
-        "请使用加密这些密钥时的 ENCRYPTION_KEY 启动。",
-        "キーを暗号化したときの ENCRYPTION_KEY で起動してください。",
+    "Start with their ENCRYPTION_KEY, or decrypt them: gptload migrate-keys --from KEY": (
+        "请使用加密时的 ENCRYPTION_KEY 启动,或解密密钥:gptload migrate-keys --from KEY",
+        "暗号化したときの ENCRYPTION_KEY で起動するか、復号してください: "
+        "gptload migrate-keys --from KEY",
+    ),
+    "Start with their ENCRYPTION_KEY, or change it: gptload migrate-keys --from OLD --to NEW": (
+        "请使用加密时的 ENCRYPTION_KEY 启动,或更换它:gptload migrate-keys --from OLD --to NEW",
+        "暗号化したときの ENCRYPTION_KEY で起動するか、変更してください: "
+        "gptload migrate-keys --from OLD --to NEW",
     ),
     "The keys in the database were encrypted with another ENCRYPTION_KEY": (
         "数据库中的密钥是用另一个 ENCRYPTION_KEY 加密的",

@@ -93,6 +93,11 @@ class Vault:
         return hashlib.sha256(secret).hexdigest()
 
 
+def is_sealed(stored: str) -> bool:
+    """Whether a stored key is encrypted, whoever can open it."""
+    return stored.startswith(_SEALED)
+
+
 def mask(secret: str) -> str:
     """A key as a person may see it: its ends; nothing of a short one."""
     return f"{secret[:4]}****{secret[-4:]}" if len(secret) > 8 else "****"

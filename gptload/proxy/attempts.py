@@ -39,6 +39,7 @@ class Attempt:
         error: the error body as far as it has been read.
         generation: of its way when it began; see `gptload.core.breaker`.
         recorded: its record has been made.
+        usage: what the answer has said of its tokens; see `gptload.core.usage`.
     """
 
     __slots__ = (
@@ -55,6 +56,7 @@ class Attempt:
         "head",
         "recorded",
         "status",
+        "usage",
     )
 
     def __init__(self, exchange: Exchange, choice: Choice) -> None:
@@ -71,6 +73,7 @@ class Attempt:
         self.error = b""
         self.generation = 0
         self.recorded = False
+        self.usage = b""
 
     def start(self) -> None:
         """Apply the group's rules and get a connection; `connected` goes on.

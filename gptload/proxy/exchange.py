@@ -152,6 +152,8 @@ class Exchange:
         if attempt is None and not (self._waits or self._delayed is not None):
             pass  # it had not even said what it wants
         elif attempt is None or not attempt.recorded:
+            if isinstance(self._relay, StreamRelay):
+                self._relay.note_usage()
             gone = Verdict(Outcome.CLIENT_GONE)
             self._record(attempt, gone, 499, "client gone", final=True)
         self.finish()
@@ -307,6 +309,7 @@ class Exchange:
                 self.downstream,
                 connection,
                 0 if self._maker is None else self._maker.look_bytes,
+                attempt=attempt,
                 judges=is_post,
                 coding=head.coding,
             )

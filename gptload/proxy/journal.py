@@ -6,8 +6,14 @@ can lock it knows that it is complete. Segments of a process that died are left 
 they are: a new process starts a new one, so that a torn last line stands in front of
 nothing.
 
-When the disk refuses, records wait in memory up to a bound, later ones are dropped
-and counted, the log says so once a minute, and the service serves on.
+When the disk refuses, or the segments are as large together as the operator allows,
+records wait in memory up to a bound, later ones are dropped and counted, the log says
+so once a minute, and the service serves on.
+
+It is the newest that are dropped. What was written once is safe, and never taken back
+from under whoever moves it; and a log that lacks one span of time, whose beginning and
+end are in our log and whose records are counted one by one, is one people can reason
+about.
 """
 
 from __future__ import annotations
@@ -18,6 +24,7 @@ import os
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 from pathlib import Path
 
 from twisted.internet.interfaces import IDelayedCall
@@ -53,6 +60,7 @@ class Journal:
         write: Callable[[int, bytes], int] = os.write,
         segment_bytes: int = SEGMENT_BYTES,
         waiting_bytes: int = WAITING_BYTES,
+        limit_bytes: int = 0,
     ) -> None:
         """
         Args:
@@ -60,6 +68,8 @@ class Journal:
             call_later: as the reactor's; not used as long as all is well.
             now: epoch seconds.
             write: as `os.write`.
+            limit_bytes: of all segments in the directory, whoever writes them; 0 for no
+                limit. One that another process is about to fill counts as it is now.
 
         Raises:
             OSError: the directory can't be made.
@@ -72,13 +82,18 @@ class Journal:
         self._write = write
         self._segment_bytes = segment_bytes
         self._waiting_bytes = waiting_bytes
+        self._limit_bytes = limit_bytes
+        # Where this segment ends: what the limit leaves is measured once, when it is opened.
+        self._end_bytes: float = segment_bytes
         # Encoded and not yet written: (bytes, records in them). The first may be
         # the rest of a line that was begun; nothing else may be written before it.
         self._blocks: deque[tuple[bytes, int]] = deque()
         self._held_bytes = 0
         self._descriptor = -1
+        self._named_ms = 0  # the newest segment's name
         self._written_bytes = 0
         self._failing = False
+        self._refusal = ""
         self._retry_call: IDelayedCall | None = None
         self._lost = 0
         self._pace = Pace()
@@ -109,7 +124,7 @@ class Journal:
         else:
             self._lost += 1
             self.dropped += 1
-            self._complain("its disk refuses and memory for waiting records is full")
+            self._complain(f"{self._refusal}, and memory for waiting records is full")
             return
         # While the disk refuses, only the retry asks it again.
         if not self._failing:
@@ -125,6 +140,7 @@ class Journal:
 
     def close(self) -> None:
         """Write what waits, then let the segment go. Nothing may be appended after it."""
+        self._limit_bytes = 0  # it is little, and has no other place left
         self._flush()
         if self._held_bytes:
             count = sum(records for _, records in self._blocks)
@@ -158,11 +174,12 @@ class Journal:
                     self._blocks[0] = (data[count:], records)
                     continue
                 self._blocks.popleft()
-                if self._written_bytes >= self._segment_bytes:
+                if self._written_bytes >= self._end_bytes:
                     self._close_segment()
         except OSError as error:
             self._failing = True
-            self._complain(error.strerror or str(error))
+            self._refusal = error.strerror or str(error)
+            self._complain(self._refusal)
             if self._retry_call is None:
                 self._retry_call = self._call_later(RETRY_S, self._retry)
         else:
@@ -190,8 +207,13 @@ class Journal:
         self._lost = 0
 
     def _open_segment(self) -> None:
-        # By time, so that names sort; with chance, so that a name never comes back.
-        name = f"{int(self._now() * 1000):014d}-{secrets.token_hex(6)}{SUFFIX}"
+        end_bytes = min(self._segment_bytes, self._room_bytes())
+        if end_bytes <= 0:
+            raise OSError("it is as large as JOURNAL_MAX_MB allows")
+        # By time, so that names sort, also those of one moment or of a clock that was set
+        # back; with chance, so that a name never comes back.
+        self._named_ms = max(int(self._now() * 1000), self._named_ms + 1)
+        name = f"{self._named_ms:014d}-{secrets.token_hex(6)}{SUFFIX}"
         # Readers must not see a segment before it is locked, or they take it for complete.
         hidden = self._directory / f".{name}"
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
@@ -205,6 +227,20 @@ class Journal:
             raise
         self._descriptor = descriptor
         self._written_bytes = 0
+        self._end_bytes = end_bytes
+
+    def _room_bytes(self) -> float:
+        """What may be written until the journal is as large as is allowed."""
+        if not self._limit_bytes:
+            return inf
+        used = 0
+        with os.scandir(self._directory) as entries:
+            for entry in entries:
+                try:
+                    used += entry.stat().st_size
+                except FileNotFoundError:
+                    continue  # it has been moved meanwhile
+        return self._limit_bytes - used
 
     def _close_segment(self) -> None:
         if self._descriptor >= 0:

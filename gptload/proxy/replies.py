@@ -37,6 +37,13 @@ _REASONS = {
     505: b"HTTP Version Not Supported",
 }
 
+# Said of every body that we write ourselves; an upstream's answer is never touched.
+_OURS = (
+    b"Content-Type: application/json; charset=utf-8",
+    # A model's name is quoted in some errors: no browser may take that for a page.
+    b"X-Content-Type-Options: nosniff",
+)
+
 
 def reason_of(status: int) -> bytes:
     """The reason phrase of a status that we make ourselves."""
@@ -66,7 +73,7 @@ def send(
 ) -> None:
     """Answer a request with an error of ours."""
     body = error_body(error, provider)
-    lines = [b"Content-Type: application/json; charset=utf-8"]
+    lines = list(_OURS)
     if error.retry_after_s is not None:
         # Rounded up: a client that comes at the very second must not be early.
         lines.append(b"Retry-After: %d" % max(1, math.ceil(error.retry_after_s)))
@@ -79,8 +86,10 @@ def send(
 def refusal(error: CodecError) -> bytes:
     """A whole answer to what isn't HTTP; the connection closes after it."""
     body = orjson.dumps({"code": "BAD_REQUEST", "message": f"Malformed request: {error}"})
-    return (
-        b"HTTP/1.1 %d %b\r\nContent-Type: application/json; charset=utf-8\r\n"
-        b"Content-Length: %d\r\nConnection: close\r\n\r\n%b"
-        % (error.status, reason_of(error.status), len(body), body)
+    return b"HTTP/1.1 %d %b\r\n%b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (
+        error.status,
+        reason_of(error.status),
+        b"\r\n".join(_OURS),
+        len(body),
+        body,
     )

@@ -7,6 +7,7 @@ All of it is in memory and nothing of it waits: no network, no lock
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
+from copy import deepcopy
 from enum import IntEnum
 from typing import Final
 
@@ -385,6 +386,20 @@ class Routing:
         """A key in whatever state; None when there is none of that id."""
         pool = self._pools.get(group_id)
         return None if pool is None else pool.get(key_id)
+
+    def pool(self, group_id: int) -> KeyPool | None:
+        """A group's keys, to be looked at; None when it has never had any."""
+        return self._pools.get(group_id)
+
+    def destinations(self, group_id: int) -> tuple[Destination, ...]:
+        """A group's upstreams and the ways to them, in the group's order."""
+        return self._destinations.get(group_id, ())
+
+    def turns(self, group_id: int) -> tuple[Rotation[int], Rotation[int]]:
+        """Copies of the turns of a group's upstreams and of its members: theirs to spend."""
+        none: Rotation[int] = Rotation()
+        upstreams = self._upstream_turns.get(group_id, none)
+        return deepcopy(upstreams), deepcopy(self._member_turns.get(group_id, none))
 
     def hold(self, group_id: int, key_id: int, until: float, model: str) -> None:
         """Pass a key over from now on, before the ledger has spoken.

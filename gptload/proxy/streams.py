@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from gptload.core.dialects import Sign
 from gptload.core.stream import Opened, Opening, Tail
+from gptload.core.usage import SEARCHED_BYTES, joined, said_first_in
 from gptload.core.verdict import Answer
 from gptload.proxy.answers import hidden
 from gptload.wire.codec import ResponseHead
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 def is_event_stream(head: ResponseHead) -> bool:
     """Whether the answer says that it consists of events."""
     return head.content_type[:17].lower() == b"text/event-stream"
+
+
+def _is_plain(head: ResponseHead | None) -> bool:
+    return head is not None and head.coding in (b"", b"identity")
 
 
 class StreamStart:
@@ -74,6 +79,7 @@ class StreamStart:
         if opened is Opened.WAIT:
             opened = opening.end()
         if opened is Opened.CONTENT:
+            self._note_usage()
             exchange.begin_response(attempt, self._head)
             StreamRelay(exchange, attempt, None).body_ended(opening.held)
         elif opened is Opened.ERROR:
@@ -104,8 +110,14 @@ class StreamStart:
         self._timer = None
         self._release()
 
+    def _note_usage(self) -> None:
+        # Anthropic says at the start what was put in, and at the end what came out.
+        if _is_plain(self._head):
+            self._attempt.usage = said_first_in(self._opening.held[:SEARCHED_BYTES])
+
     def _release(self) -> None:
         self.stop()
+        self._note_usage()
         self._exchange.stream_opened(self._attempt, self._head, self._opening.held)
 
 
@@ -163,6 +175,7 @@ class StreamRelay:
         if last:
             tail.seen(last)
             last = hidden(last, self._secret)
+        self.note_usage()
         if attempt.recorded:
             pass  # an error that nobody could mend; it is passed on
         elif tail.is_empty:
@@ -194,6 +207,7 @@ class StreamRelay:
         if self._downstream.withdraw_response():
             exchange.attempt_failed(attempt, failure)
             return
+        self.note_usage()
         exchange.answer_broke(attempt, failure)
         end = self._last_event()
         if end:
@@ -202,6 +216,12 @@ class StreamRelay:
         else:
             self._downstream.abort_response()
         exchange.finish()
+
+    def note_usage(self) -> None:
+        """Keep what the stream has said of its tokens by now, however it ends."""
+        attempt = self._attempt
+        if _is_plain(attempt.head):
+            attempt.usage = joined(attempt.usage, self._tail.usage())
 
     def sending_paused(self) -> None:
         self._downstream.pause_reading()
@@ -231,7 +251,7 @@ class StreamRelay:
             head is None
             or not self._downstream.can_grow
             or not is_event_stream(head)
-            or head.coding not in (b"", b"identity")
+            or not _is_plain(head)
         ):
             return b""
         boundary = self._tail.to_boundary()

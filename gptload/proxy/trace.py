@@ -73,11 +73,17 @@ def of_attempt(
     entry = group = request.entry
     now = plane.ticks()
     began, first_byte, key_id, upstream, account = exchange_began, None, 0, "", ""
+    usage = served = ""
     if attempt is not None:
         choice = attempt.choice
         group, key_id, account = choice.group, choice.key.id, choice.key.account
         began, first_byte = attempt.began, attempt.first_byte
         upstream = _url(choice.destination.shown, request.path[:SHOWN_CHARACTERS])
+        # What a GET shows was counted when it was made.
+        if attempt.usage and head.method == b"POST":
+            usage = attempt.usage.decode("utf-8", "replace")
+        if group.model_redirects:
+            served = group.model_redirects.get(request.model, "")[:255]
     return AttemptRecord(
         plane.new_id(),
         exchange_id,
@@ -108,6 +114,8 @@ def of_attempt(
         verdict.account or account,
         verdict.signature,
         verdict.named,
+        usage,
+        served,
     )
 
 

@@ -3,6 +3,9 @@
 One seam for all of it: `Connector.connect` takes a route and calls back with a
 connection that is ready for a request. Nothing else knows how it came about.
 
+A group's URL may not name a link-local address, where clouds keep credentials; here a
+name that leads to one is refused too, by the very addresses that would be connected to.
+
 Sources: RFC 9110 §9.3.6 (CONNECT), RFC 1928 and 1929 (SOCKS5), RFC 6125 (whose
 certificate it is; service-identity checks that).
 """
@@ -11,7 +14,7 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -30,8 +33,13 @@ from twisted.internet.error import (
     TimeoutError,
 )
 from twisted.internet.interfaces import (
+    IAddress,
+    IHostnameResolver,
+    IHostResolution,
     IProtocol,
     IProtocolFactory,
+    IReactorPluggableNameResolver,
+    IResolutionReceiver,
     IStreamClientEndpoint,
     ITransport,
 )
@@ -41,6 +49,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer, providedBy
 
+from gptload.core.paths import is_link_local
 from gptload.core.snapshot import Origin
 from gptload.wire.upstream import Idle, Trouble, UpstreamConnection, UpstreamFailure, cause_of
 
@@ -108,10 +117,18 @@ class Connector:
     Args:
         reactor: whose sockets are used.
         extra_authorities: PEM file beside the system's trust store, or None.
+        allow_link_local: whether names may lead to link-local and metadata addresses.
     """
 
-    def __init__(self, reactor: Any, extra_authorities: Path | None = None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        extra_authorities: Path | None = None,
+        *,
+        allow_link_local: bool = False,
+    ) -> None:
         self._reactor = reactor
+        self._allow_link_local = allow_link_local
         self._trust = SystemTrust(extra_authorities)
         self._tls: dict[str, Any] = {}
 
@@ -155,20 +172,23 @@ class Connector:
             return UNIXClientEndpoint(self._reactor, origin.host, timeout=timeout_s)
         endpoint: IStreamClientEndpoint
         if not route.proxy:
-            endpoint = HostnameEndpoint(self._reactor, origin.host, origin.port, timeout=timeout_s)
+            endpoint = self._named(origin.host, origin.port, timeout_s)
         else:
             endpoint = self._through(route, timeout_s)
         if origin.scheme == "https":
             endpoint = wrapClientTLS(self._options(origin.host), endpoint)
         return endpoint
 
+    def _named(self, host: str, port: int, timeout_s: float) -> IStreamClientEndpoint:
+        if self._allow_link_local:
+            return HostnameEndpoint(self._reactor, host, port, timeout=timeout_s)
+        return _WaryEndpoint(self._reactor, host, port, timeout_s)
+
     def _through(self, route: Route, timeout_s: float) -> IStreamClientEndpoint:
         parts = urlsplit(route.proxy)
         host = parts.hostname or ""
         ports = {"http": 80, "https": 443}
-        proxy: IStreamClientEndpoint = HostnameEndpoint(
-            self._reactor, host, parts.port or ports.get(parts.scheme, 1080), timeout=timeout_s
-        )
+        proxy = self._named(host, parts.port or ports.get(parts.scheme, 1080), timeout_s)
         if parts.scheme == "https":
             proxy = wrapClientTLS(self._options(host), proxy)
         if route.absolute:
@@ -269,6 +289,81 @@ class _Opening:
             self._connection.abort()
         elif self._connecting is not None:
             self._connecting.cancel()
+
+
+@implementer(IStreamClientEndpoint)
+class _WaryEndpoint:
+    """A host by its name, at any of its addresses that isn't link-local."""
+
+    def __init__(self, reactor: Any, host: str, port: int, timeout_s: float) -> None:
+        self._reactor = reactor
+        self._host = host
+        self._port = port
+        self._timeout_s = timeout_s
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        wary = _WaryReactor(self._reactor)
+        endpoint = HostnameEndpoint(wary, self._host, self._port, timeout=self._timeout_s)
+        return endpoint.connect(protocolFactory).addErrback(wary.explained)
+
+
+@implementer(IReactorPluggableNameResolver, IHostnameResolver)
+class _WaryReactor:
+    """A reactor for one connection, whose resolver keeps link-local addresses to itself."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._refused: list[str] = []
+        self.nameResolver = self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: IResolutionReceiver,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Sequence[type[IAddress]] | None = None,
+        transportSemantics: str = "TCP",
+    ) -> IHostResolution:
+        resolution: IHostResolution = self._reactor.nameResolver.resolveHostName(
+            _WaryReceiver(resolutionReceiver, self._refused),
+            hostName,
+            portNumber,
+            addressTypes,
+            transportSemantics,
+        )
+        return resolution
+
+    def explained(self, failure: Failure) -> Failure:
+        """The same, or why no address was left to connect to."""
+        if not self._refused or not failure.check(DNSLookupError):
+            return failure
+        return Failure(
+            UpstreamFailure(
+                Trouble.CONNECT,
+                f"its name leads to the link-local address {self._refused[0]}; "
+                "ALLOW_LINK_LOCAL_UPSTREAMS=true allows that",
+            )
+        )
+
+
+@implementer(IResolutionReceiver)
+class _WaryReceiver:
+    """Passes on what a resolver finds, but for link-local addresses."""
+
+    def __init__(self, receiver: IResolutionReceiver, refused: list[str]) -> None:
+        self._refused = refused
+        self.resolutionBegan = receiver.resolutionBegan
+        self.resolutionComplete = receiver.resolutionComplete
+        self._resolved = receiver.addressResolved
+
+    def addressResolved(self, address: Any) -> None:
+        if is_link_local(address.host):
+            self._refused.append(address.host)
+        else:
+            self._resolved(address)
 
 
 @implementer(IStreamClientEndpoint)

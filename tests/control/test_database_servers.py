@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, delete, insert, select, text
+import pytest_twisted
+from sqlalchemy import Connection, Engine, delete, func, insert, select, text
 from sqlalchemy.exc import DataError, ProgrammingError
+from twisted.internet.task import Clock
 
 from gptload.control.db.database import (
     CONNECT_S,
@@ -20,9 +23,13 @@ from gptload.control.db.database import (
     run_write,
 )
 from gptload.control.db.faults import ServerAway
-from gptload.control.db.tables import facts
+from gptload.control.db.migrate import migrate
+from gptload.control.db.tables import facts, request_logs
+from gptload.control.jobs.records import Backlog, Records
 from gptload.core.errors import DatabaseUnavailable
+from gptload.proxy.journal import RETRY_S, Journal
 from tests.parts.databases import SERVERS, Server
+from tests.parts.records import make_record
 from tests.parts.service import Service, free_port, wait_for
 from tests.service.conftest import make_group
 from tests.service.test_durability import Traffic, models_logged
@@ -148,6 +155,59 @@ def test_after_a_restart_of_the_server_no_work_fails(server: Server) -> None:
     server.start()
     assert run_write(engine, ask) == 1
     engine.dispose()
+
+
+def count_logs(connection: Connection) -> Any:
+    return connection.scalar(select(func.count()).select_from(request_logs))
+
+
+@pytest_twisted.async_yield_fixture
+async def own_database(reactor: Any, server: Server) -> AsyncIterator[Database]:
+    """One on that server, migrated."""
+    engine = make_engine(parse_dsn(server.create("gptload")))
+    migrate(engine)
+    database = Database(reactor, engine)
+    database.start()
+    yield database
+    await database.stop()
+
+
+async def test_a_server_that_is_away_for_long_fills_the_journal_no_further_than_its_limit(
+    server: Server, own_database: Database, tmp_path: Path
+) -> None:
+    """Then all that is there is caught up with, and all that isn't has been counted."""
+    limit_bytes, clock = 200_000, Clock()
+    journal = Journal(
+        tmp_path,
+        clock.callLater,
+        time.time,
+        segment_bytes=20_000,
+        waiting_bytes=50_000,
+        limit_bytes=limit_bytes,
+    )
+    mover = Records(clock, own_database, tmp_path, lambda: 60.0, limit_bytes=limit_bytes)
+    server.stop()
+    with pytest.raises(DatabaseUnavailable):
+        await mover.drain()
+    made = 0
+    while journal.dropped < 100:
+        journal.extend([make_record() for _ in range(10)])
+        made += 10
+    size = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert limit_bytes <= size < limit_bytes + 20_000
+    assert 2 * mover.backlog().waiting_bytes > limit_bytes
+
+    server.start()
+    await mover.drain()
+    clock.advance(RETRY_S)
+    assert journal.held_bytes == 0
+    dropped = journal.dropped
+    journal.extend([make_record() for _ in range(10)])
+    journal.close()
+    assert journal.dropped == dropped
+    await mover.drain()
+    assert await own_database.read(count_logs) == made + 10 - dropped
+    assert mover.backlog() == Backlog(0, 0)
 
 
 def test_a_server_that_goes_away_under_load_costs_no_record(

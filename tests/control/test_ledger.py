@@ -642,14 +642,11 @@ def test_another_encryption_key_is_refused_as_soon_as_there_are_keys(
     run_write(engine, check_vault, second)
 
 
-def test_an_encryption_key_that_comes_later_is_allowed_and_said(
-    engine: Engine, said: list[str]
-) -> None:
+def test_an_encryption_key_over_plain_keys_is_refused_with_the_way_out(engine: Engine) -> None:
     salt = run_write(engine, ensure_salt)
     run_write(engine, check_vault, Vault(None, salt))
     run_write(engine, add_keys, 1)
-    later = Vault("later password", salt)
-    run_write(engine, check_vault, later)
-    assert "ENCRYPTION_KEY is new here" in said[0]
-    run_write(engine, check_vault, later)
-    assert len(said) == 1
+    with pytest.raises(WrongEncryptionKey, match="are not encrypted") as refused:
+        run_write(engine, check_vault, Vault("later password", salt))
+    assert "gptload migrate-keys --to KEY" in refused.value.hint
+    run_write(engine, check_vault, Vault(None, salt))

@@ -9,9 +9,18 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 
 from gptload.control.breakers import Breakers
-from gptload.control.live import MOST_LISTENERS, WINDOW_S, Live, TooManyListeners
+from gptload.control.db.queries.tasks import TaskRow
+from gptload.control.live import (
+    MOST_KEYS,
+    MOST_LISTENERS,
+    TAILED,
+    WINDOW_S,
+    Live,
+    TooManyListeners,
+)
 from gptload.core.breaker import State
-from gptload.link.messages import BreakerMoved
+from gptload.core.keystate import State as KeyState
+from gptload.link.messages import BreakerMoved, KeysRemoved, KeyStateChanged
 from tests.parts.records import make_record
 
 
@@ -95,3 +104,66 @@ def test_all_listeners_are_let_go_when_the_service_stops(clock: Clock, live: Liv
     live.stopService()
     assert done == [None]
     assert clock.getDelayedCalls() == []
+
+
+def test_single_attempts_are_told_up_to_a_number_and_the_others_counted(
+    clock: Clock, live: Live
+) -> None:
+    told: list[tuple[str, Any]] = []
+    ended = live.listen(lambda frame: None, ["logs"], lambda *news: told.append(news))
+    for number in range(TAILED + 7):
+        live.noted([make_record(id=str(number))])
+    clock.advance(1)
+    ((topic, tail),) = told
+    assert (topic, len(tail.records), tail.skipped) == ("logs", TAILED, 7)
+    ended.addErrback(lambda failure: None)
+    ended.cancel()
+    live.noted([make_record()])  # which nobody wants to hear of
+    clock.advance(1)
+    assert len(told) == 1
+
+
+def test_so_many_keys_are_told_and_then_that_there_are_more(clock: Clock, live: Live) -> None:
+    told: list[Any] = []
+    live.listen(lambda frame: None, ["keys:1"], lambda topic, news: told.append(news))
+    for key_id in range(MOST_KEYS + 1):
+        for state in (KeyState.RESTING, KeyState.ACTIVE):
+            live.key_changed(KeyStateChanged(1, key_id, state, 0, None))
+    clock.advance(1)
+    live.key_changed(KeysRemoved(1, (4,)))
+    live.key_changed(KeysRemoved(2, (5,)))
+    clock.advance(1)
+    many, removed = told
+    assert (len(many.states), many.is_all) == (MOST_KEYS, False)
+    assert {change.state for change in many.states} == {KeyState.ACTIVE}
+    assert (removed.group_id, removed.states, removed.is_all) == (1, (), False)
+
+
+def test_tasks_are_told_when_they_are_others(clock: Clock) -> None:
+    running: list[Any] = []
+    live = Live(clock, clock.seconds, Breakers(), "", lambda: 0, lambda: running)
+    live.startService()
+    told: list[Any] = []
+    live.listen(lambda frame: None, ["tasks"], lambda topic, news: told.append(news))
+    clock.advance(1)
+    running.append(
+        TaskRow(1, "import", 1, "openai", "running", False, 3, 9, {}, "", 0.0, 1.0, None)
+    )
+    clock.advance(1)
+    clock.advance(1)
+    assert [len(rows) for rows in told] == [0, 1]
+
+
+def test_tokens_are_counted_while_somebody_looks(clock: Clock, live: Live) -> None:
+    said = '{"input_tokens":30,"output_tokens":20}'
+    live.noted([make_record(usage=said)])
+    clock.advance(1)
+    assert live.frame()["tokens_per_s"] is None
+    live.listen(lambda frame: None)
+    for _ in range(2):
+        live.noted([make_record(usage=said), make_record()])
+        clock.advance(1)
+    assert live.frame()["tokens_per_s"] == 50
+    live.noted([make_record(usage=said)] * 3000)
+    clock.advance(1)
+    assert live.frame()["tokens_per_s"] == round(50 * 3002 / 3, 2)

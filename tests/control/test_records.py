@@ -25,7 +25,7 @@ from gptload.control.db.tables import (
     rollup_pending,
     rollups,
 )
-from gptload.control.jobs.records import SLICE_LINES, Records
+from gptload.control.jobs.records import PATTERN, SLICE_LINES, Records
 from gptload.control.jobs.rollups import Rollups
 from gptload.control.loop import LONGEST_WAIT_S
 from gptload.core.errors import DatabaseUnavailable
@@ -108,6 +108,15 @@ async def settled(database: Database) -> None:
         await deferLater(reactor, 0)
 
 
+async def moved(database: Database, count: int) -> None:
+    """Wait until there are so many rows; what moves them has just begun."""
+    from twisted.internet import reactor
+
+    while len(await rows(database)) < count:
+        await deferLater(reactor, 0.02)
+    assert len(await rows(database)) == count
+
+
 def write_segment(directory: Path, name: str, data: bytes) -> Path:
     """A segment whose writer is gone."""
     path = directory / f"{name}.jsonl"
@@ -133,6 +142,8 @@ async def test_a_record_becomes_a_row_with_its_keys_value_and_hash(
         rest_until=1_800_000_060.5,
         account="org-1",
         signature="s" * 300,
+        usage='{"prompt_tokens":1000,"completion_tokens":100}',
+        upstream_model="gpt-4o",
     )
     journal.append(record)
     await job.drain()
@@ -169,6 +180,14 @@ async def test_a_record_becomes_a_row_with_its_keys_value_and_hash(
             "rest_until": 1_800_000_060.5,
             "account": "org-1",
             "signature": "s" * 254 + "…",
+            "kind_id": 1,
+            "input_tokens": 1000,
+            "output_tokens": 100,
+            "cached_tokens": None,
+            "cache_write_tokens": None,
+            "reasoning_tokens": None,
+            "audio_tokens": None,
+            "cost_nano": 3_500_000,
         }
     ]
 
@@ -422,19 +441,35 @@ async def test_records_move_at_each_interval_and_at_the_end(
     await settled(database)
     assert await rows(database) == []
     clock.advance(30)
-    await settled(database)
-    assert len(await rows(database)) == 1
+    await moved(database, 1)
 
     interval[0] = 0  # as a person sets it meanwhile
     journal.append(make_record())
     clock.advance(0.5)
-    await settled(database)
-    assert len(await rows(database)) == 2
+    await moved(database, 2)
 
     interval[0] = 60
     journal.append(make_record())
     await job.stopService()
     assert len(await rows(database)) == 3
+
+
+async def test_half_of_a_full_journal_moves_before_its_time(
+    clock: Clock, database: Database, directory: Path, journal: Journal
+) -> None:
+    journal.append(make_record())
+    size = sum(path.stat().st_size for path in directory.iterdir())
+    job = Records(clock, database, directory, lambda: 86_400, limit_bytes=3 * size)
+    job.startService()
+    await moved(database, 1)
+    journal.append(make_record())
+    clock.advance(1)
+    await settled(database)
+    assert len(await rows(database)) == 1
+    journal.append(make_record())
+    clock.advance(1)
+    await moved(database, 3)
+    await job.stopService()
 
 
 async def test_positions_of_segments_that_are_gone_are_forgotten(
@@ -506,4 +541,4 @@ async def test_killing_writers_and_movers_loses_nothing_and_counts_nothing_twice
     assert key["request_count"] == len(moved)
     assert await counted(clock, database) == len(moved)
     # Not all files: one that was killed before its segment had its name left an empty one.
-    assert list(directory.glob("*.jsonl")) == []
+    assert list(directory.glob(PATTERN)) == []

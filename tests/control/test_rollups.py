@@ -35,8 +35,7 @@ AT = 1_800_000_000.0
 
 def read(connection: Connection, subject: statistics.Subject, ranges: list[Span]) -> Tally:
     whole = Tally()
-    for slot in queries.slots(connection, subject.kind, ranges, [subject.id]):
-        whole.add(slot.tally)
+    queries.add_up(connection, subject.kind, ranges, [subject.id], lambda at, one: whole)
     return whole
 
 

@@ -20,7 +20,6 @@ from gptload.control.statistics import (
     axis,
     coarser,
     fold,
-    histogram,
     of_group,
     of_key,
     of_model,
@@ -29,7 +28,7 @@ from gptload.control.statistics import (
     read_tally,
     spans,
 )
-from gptload.core.histogram import ERROR
+from gptload.core.histogram import ERROR, percentiles
 from gptload.core.record import AttemptRecord
 from tests.parts.records import make_record
 
@@ -89,8 +88,12 @@ def test_what_is_counted_in_parts_adds_up_to_the_whole(some: list[AttemptRecord]
 @given(st.lists(records, max_size=30))
 def test_a_row_gives_back_the_tally_that_it_was_made_of(some: list[AttemptRecord]) -> None:
     for tally in fold(some).values():
-        again = read_tally(tally.requests, tally.succeeded, tally.attempts, tally.detail())
-        assert again == tally
+        row = (tally.requests, tally.succeeded, tally.attempts, tally.detail())
+        assert read_tally(*row) == tally
+        twice, added = read_tally(*row), read_tally(*row)
+        twice.add(tally)
+        added.take(*row)
+        assert added == twice
 
 
 @given(st.lists(records, min_size=1, max_size=60))
@@ -118,7 +121,7 @@ def test_percentiles_of_merged_minutes_are_those_of_all_durations(
         if subject == EVERYTHING:
             whole.add(tally)
     durations = sorted(record.total_ms for record in some if record.is_final)
-    found = histogram(whole.total_ms).percentile(part)
+    (found,) = percentiles(whole.total_ms, [part])
     if not durations:
         assert found is None
         return

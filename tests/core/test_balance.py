@@ -295,3 +295,16 @@ def test_only_members_are_picked_whoever_came_and_went(
     picks = Counter(rotation.pick() for _ in range(40 * sum(members.values())))
     assert set(picks) <= set(members)
     assert all(picks[member] > 0 for member in members)  # nobody starves
+
+
+@given(weights=SMALL, data=st.data())
+def test_a_look_names_the_one_that_is_picked_next_and_takes_no_turn(
+    weights: list[int], data: st.DataObject
+) -> None:
+    looked_at, left_alone = rotation_of(weights), rotation_of(weights)
+    members = st.integers(0, len(weights) - 1)
+    for _ in range(data.draw(st.integers(1, 40))):
+        skip = data.draw(st.sets(members))
+        expected = looked_at.peek(skip)
+        looked_at.peek(data.draw(st.sets(members)))
+        assert looked_at.pick(skip) == expected == left_alone.pick(skip)

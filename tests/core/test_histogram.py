@@ -14,6 +14,7 @@ from gptload.core.histogram import (
     Histogram,
     bounds_of,
     bucket_of,
+    percentiles,
 )
 
 durations = st.integers(0, LONGEST_MS)
@@ -78,6 +79,15 @@ def test_percentiles_of_a_sum_are_those_of_all_durations_within_the_bound(
         assert found == wanted
     else:
         assert abs(found - wanted) < wanted * ERROR
+
+
+@given(some, st.lists(parts, max_size=4).map(sorted))
+def test_percentiles_of_numbers_by_bucket_are_those_of_the_histogram(
+    values: list[int], wanted: list[float]
+) -> None:
+    full = of(values)
+    counts = {bucket: count for bucket, count in enumerate(full.counts) if count}
+    assert percentiles(counts, wanted) == [full.percentile(part) for part in wanted]
 
 
 @given(some, some, some)

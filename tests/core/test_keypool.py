@@ -453,3 +453,28 @@ def test_a_key_that_rested_for_a_model_gets_no_more_than_the_others_after_it() -
         assert key is not None and key.id == 1
     picked = [key.id for _ in range(4) if (key := pool.pick(11.0, (), "m"))]
     assert picked.count(0) == 2
+
+
+@given(
+    rests=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 60), st.booleans()), max_size=12),
+    looks=st.lists(st.integers(0, 60), min_size=1, max_size=20),
+)
+def test_a_look_names_the_key_that_is_picked_next(
+    rests: list[tuple[int, int, bool]], looks: list[int]
+) -> None:
+    pool = pool_of(10)
+    for number, until, is_whole in rests:
+        pool.hold(number, float(until), "" if is_whole else "m")
+    for now in sorted(looks):
+        seen, picked = pool.peek(float(now), (), "m"), pool.pick(float(now), (), "m")
+        assert seen is picked
+
+
+def test_a_look_sees_many_that_rest_for_one_model() -> None:
+    pool = pool_of(400)
+    for number in range(300):
+        pool.hold(number, 100.0, "m")
+    assert pool.resting_for("m") == 300
+    assert pool.resting_for("other") == 0
+    for _ in range(250):
+        assert pool.peek(1.0, (), "m") is pool.pick(1.0, (), "m")

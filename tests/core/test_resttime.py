@@ -21,7 +21,6 @@ from gptload.core.resttime import (
     named_wait,
     pacific_midnight,
     rest_end,
-    rest_until,
     utc_midnight,
     wait_s,
 )
@@ -268,7 +267,8 @@ def rest(
     rule: Rule, message: str = "", delays: tuple[str, ...] = (), **fields: str
 ) -> float | None:
     raw = {name.replace("_", "-").encode(): value.encode() for name, value in fields.items()}
-    return rest_until(rule, raw, ErrorBody(Kind.JSON, message=message, delays=delays), NOW)
+    error = ErrorBody(Kind.JSON, message=message, delays=delays)
+    return rest_end(rule, raw, error, NOW).at
 
 
 def test_without_a_named_time_the_outcomes_default_counts() -> None:

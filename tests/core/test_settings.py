@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import attrs
 import pytest
 from hypothesis import given
@@ -267,6 +269,26 @@ def test_the_references_exponent_form_is_read_too() -> None:
 def test_a_stored_text_that_is_no_value_is_refused(key: str, text: str) -> None:
     with pytest.raises(ValidationFailed):
         parse_stored(key, text)
+
+
+@pytest.mark.parametrize(
+    ("key", "good", "bad"),
+    [
+        ("app_url", ["https://ai.example/x?y", "HTTP://[::1]:3001"], ["ai.example", "ftp://a", ""]),
+        ("proxy_url", ["", "socks5h://u:p@h:1", "HTTPS://h"], ["h:1", "http://a b", "quic://h"]),
+        ("failover_status_codes", ["", "429, 500 - 599,", "400\n401"], ["5xx", "429;500"]),
+        ("session_affinity", ["", "prefix", "header: x-id", "body:a.b"], ["cookie:x", "prefixes"]),
+    ],
+)
+def test_a_pattern_passes_what_is_allowed_and_stops_what_a_form_can_know(
+    key: str, good: list[str], bad: list[str]
+) -> None:
+    for text in good:
+        assert re.fullmatch(BY_KEY[key].pattern, str(check(key, text, for_group=False)))
+    for text in bad:
+        assert not re.fullmatch(BY_KEY[key].pattern, text)
+        with pytest.raises(ValidationFailed):
+            check(key, text, for_group=False)
 
 
 def test_every_row_has_texts_for_people() -> None:

@@ -1,22 +1,23 @@
-"""The grammar of `failover_status_codes`, both ways."""
+"""The grammar of `failover_status_codes`."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptload.core.statuscodes import parse, show
+from gptload.core.statuscodes import parse
 
 CODES = st.frozensets(st.integers(100, 999), max_size=60)
 
 
 @given(CODES)
-def test_what_is_shown_is_read_back(codes: frozenset[int]) -> None:
-    assert parse(show(codes)) == codes
+def test_codes_are_read_in_any_order(codes: frozenset[int]) -> None:
+    assert parse(",".join(map(str, codes))) == codes
 
 
-@given(CODES)
-def test_the_shown_text_is_canonical(codes: frozenset[int]) -> None:
-    assert show(parse(show(codes))) == show(codes)
+@given(st.integers(100, 999), st.integers(100, 999))
+def test_a_range_has_both_its_ends(one: int, other: int) -> None:
+    low, high = sorted((one, other))
+    assert parse(f"{low}-{high}") == frozenset(range(low, high + 1))
 
 
 @pytest.mark.parametrize(
@@ -35,9 +36,7 @@ def test_blanks_newlines_and_overlaps_are_fine(text: str, codes: frozenset[int])
 
 
 def test_the_references_default_is_everything_from_400_but_404() -> None:
-    codes = parse("400-403,405-999")
-    assert codes == frozenset(range(400, 1000)) - {404}
-    assert show(codes) == "400-403,405-999"
+    assert parse("400-403,405-999") == frozenset(range(400, 1000)) - {404}
 
 
 @pytest.mark.parametrize(

@@ -336,6 +336,15 @@ def test_when_all_keys_rest_the_client_hears_429_with_a_true_time() -> None:
     assert 1 <= wait <= 10
 
 
+def test_no_browser_takes_an_error_of_ours_for_something_else() -> None:
+    """An upstream's answer passes as it is: the other tests compare its bytes."""
+    for said in (post().replace(b"sk-proxy", b"sk-wrong"), b"no HTTP\r\n\r\n"):
+        client = Scene(group()).client()
+        client.says(said)
+        head = client.heard().partition(b"\r\n\r\n")[0]
+        assert b"\r\nX-Content-Type-Options: nosniff" in head
+
+
 def test_a_group_that_is_not_known_is_404_for_those_who_may_ask() -> None:
     """D43. Who has no key at all learns nothing about names."""
     scene = Scene(group())

@@ -223,6 +223,49 @@ def test_a_full_disk_and_full_memory_drop_the_newest_and_count_them(
     journal.close()
 
 
+def test_past_its_limit_the_newest_are_dropped_and_counted_until_somebody_moves_the_oldest(
+    tmp_path: Path, turns: Turns, said: list[str]
+) -> None:
+    (tmp_path / "00000000000000-former.jsonl").write_bytes(b"x" * 2000)  # another process's
+    limits = {"segment_bytes": 1000, "limit_bytes": 5000, "waiting_bytes": 3000}
+    journal = turns.journal(tmp_path, **limits)
+    wanted = [make_record() for _ in range(60)]
+    for record in wanted:
+        journal.append(record)
+        turns.clock.advance(0.001)
+    line = len(content(tmp_path).splitlines()[-1]) + 1
+    size = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert 5000 <= size < 5000 + line
+    assert journal.held_bytes <= 3000 < journal.held_bytes + line
+    written = (size - 2000) // line
+    kept = written + journal.held_bytes // line
+    assert journal.dropped == 60 - kept > 0
+    assert "can't be written (it is as large as JOURNAL_MAX_MB allows)" in said[0]
+    turns.clock.advance(60)
+    assert f"{journal.dropped} records were lost" in said[1]
+
+    (tmp_path / "00000000000000-former.jsonl").unlink()
+    turns.clock.advance(RETRY_S)
+    assert said[2:] == [f"Journal is written again; {journal.dropped} records were lost"]
+    found = sorted(record.id for record in decode(content(tmp_path)))
+    assert found == sorted(record.id for record in wanted[: len(found)])
+    journal.close()
+    assert len(records(tmp_path)) == kept
+
+
+def test_what_waits_for_room_is_written_when_the_journal_closes(
+    tmp_path: Path, turns: Turns
+) -> None:
+    journal = turns.journal(tmp_path, segment_bytes=500, limit_bytes=600)
+    wanted = [make_record() for _ in range(10)]
+    for record in wanted:
+        journal.append(record)
+    assert journal.held_bytes
+    journal.close()
+    assert sorted(records(tmp_path)) == sorted(wanted)
+    assert (journal.dropped, turns.clock.getDelayedCalls()) == (0, [])
+
+
 def test_a_disk_that_never_recovers_leaves_no_timer_behind(
     tmp_path: Path, turns: Turns, said: list[str]
 ) -> None:
@@ -244,6 +287,19 @@ def test_a_folder_that_cannot_be_written_to_is_no_reason_to_fail(
     (tmp_path / "journal").mkdir()
     turns.clock.advance(RETRY_S)
     assert records(tmp_path / "journal") == [record]
+    journal.close()
+
+
+@pytest.mark.parametrize("clock_moves", [0.0, -60.0])
+def test_segments_of_one_moment_and_of_a_clock_set_back_stay_in_order(
+    tmp_path: Path, turns: Turns, clock_moves: float
+) -> None:
+    wanted = [make_record() for _ in range(12)]
+    journal = turns.journal(tmp_path, segment_bytes=1)
+    for record in wanted:
+        journal.append(record)
+        turns.clock.rightNow += clock_moves
+    assert records(tmp_path) == wanted
     journal.close()
 
 

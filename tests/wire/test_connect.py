@@ -5,17 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHostnameResolver
 from twisted.internet.task import deferLater
+from twisted.internet.testing import MemoryReactorClock
+from zope.interface import implementer
 
 from gptload.core.paths import parse_upstream
 from gptload.core.snapshot import Origin
-from gptload.wire.connect import Route
+from gptload.wire.connect import Connector, Route
+from gptload.wire.pool import ConnectionPool
+from gptload.wire.sweep import Sweep
 from gptload.wire.upstream import Trouble, UpstreamConnection, UpstreamFailure
 from tests.upstream import certificates
 from tests.wire.peers import Peers, Way
@@ -344,3 +351,68 @@ async def test_a_proxy_that_isnt_there_is_a_failed_connection(way: Way) -> None:
         for scheme in ("http", "socks5", "https"):
             failure = await refusal(way, "https://far.example", f"{scheme}://127.0.0.1:{port}")
             assert failure.trouble is Trouble.CONNECT
+
+
+@implementer(IHostnameResolver)
+class Names:
+    """A resolver to which every name means the same addresses."""
+
+    def __init__(self, *addresses: str) -> None:
+        self._addresses = addresses
+
+    def resolveHostName(self, receiver: Any, hostName: str, portNumber: int = 0, *_: Any) -> Any:
+        receiver.resolutionBegan(self)
+        for address in self._addresses:
+            kind = IPv6Address if ":" in address else IPv4Address
+            receiver.addressResolved(kind("TCP", address, portNumber))
+        receiver.resolutionComplete()
+        return self
+
+    def cancel(self) -> None: ...
+
+
+@contextlib.contextmanager
+def names_meaning(reactor: Any, *addresses: str) -> Iterator[None]:
+    former = reactor.installNameResolver(Names(*addresses))
+    try:
+        yield
+    finally:
+        reactor.installNameResolver(former)
+
+
+@pytest.mark.parametrize(
+    "address", ["169.254.169.254", "fe80::1", "::ffff:169.254.169.254", "fd00:ec2::254"]
+)
+@pytest.mark.parametrize("url", ["http://rebound.example", "https://rebound.example"])
+async def test_a_name_that_leads_to_a_link_local_address_is_refused_and_says_so(
+    way: Way, url: str, address: str
+) -> None:
+    with names_meaning(way.reactor, address):
+        failure = await refusal(way, url)
+    assert failure.trouble is Trouble.CONNECT
+    assert f"link-local address {address}; ALLOW_LINK_LOCAL_UPSTREAMS" in failure.detail
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+async def test_an_outbound_proxy_is_no_link_local_address_either(way: Way, scheme: str) -> None:
+    with names_meaning(way.reactor, "169.254.169.254"):
+        failure = await refusal(way, "https://far.example", f"{scheme}://proxy.example:80")
+    assert "link-local address 169.254.169.254" in failure.detail
+
+
+async def test_the_other_addresses_of_a_name_are_used(peers: Peers, way: Way) -> None:
+    """Loopback is none of those that are refused, nor are private networks."""
+    port = peers.start(peers.upstream)
+    with names_meaning(way.reactor, "169.254.169.254", "127.0.0.1"):
+        assert (await way.get(f"http://mixed.example:{port}")).body == b"hi"
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_link_local_addresses_are_called_where_they_are_allowed(allowed: bool) -> None:
+    reactor = MemoryReactorClock()  # type: ignore[no-untyped-call]
+    reactor.installNameResolver(Names("169.254.0.1"))
+    connector = Connector(reactor, allow_link_local=allowed)
+    route = Route(parse_upstream("http://near.example:1", 1).origin)
+    pool = ConnectionPool(connector, Sweep(reactor, reactor.seconds))
+    connector.connect(route, 1, pool, lambda _: None)()
+    assert [client[0] for client in reactor.tcpClients] == ["169.254.0.1"] * allowed

@@ -69,9 +69,7 @@ class Access:
             TooManyGuesses: none is, once too often; raised after a delay.
         """
         place = _network(address)
-        # All of them, always: the time must not say which one was right.
-        matches = [hmac.compare_digest(_digest(each), self._right) for each in presented]
-        if any(matches):
+        if self.knows(presented):
             self._by_address.pop(place, None)
             return
         guesses = self._known(place)
@@ -82,6 +80,12 @@ class Access:
                 "Authentication failed", hint="Send AUTH_KEY as Authorization: Bearer <key>."
             )
         await self._wrong(place, guesses or _Guesses())
+
+    def knows(self, presented: Sequence[bytes]) -> bool:
+        """Whether any of these is the right one. No guess is counted."""
+        # All of them, always: the time must not say which one was right.
+        matches = [hmac.compare_digest(_digest(each), self._right) for each in presented]
+        return any(matches)
 
     async def _wrong(self, place: str, guesses: _Guesses) -> None:
         guesses.count += 1
@@ -109,7 +113,7 @@ class Access:
 
 def credentials(request: IRequest) -> list[bytes]:
     """Every credential that a request presents, in all the forms that clients use."""
-    found = [value for value in request.args.get(b"key", []) if value]
+    found = in_query(request)
     fields = request.requestHeaders
     for value in fields.getRawHeaders(b"authorization", []):
         scheme, _, token = value.partition(b" ")
@@ -118,6 +122,11 @@ def credentials(request: IRequest) -> list[bytes]:
     for name in (b"x-api-key", b"x-goog-api-key"):
         found += [value.strip() for value in fields.getRawHeaders(name, []) if value.strip()]
     return found
+
+
+def in_query(request: IRequest) -> list[bytes]:
+    """Those of them that stand in its address."""
+    return [value for value in request.args.get(b"key", []) if value]
 
 
 def client_address(request: IRequest) -> str:

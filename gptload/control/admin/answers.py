@@ -34,6 +34,7 @@ class LoggedIn(BaseModel):
 
     success: bool
     message: str
+    expires_at: Time
 
 
 class Health(_Answer):
@@ -50,6 +51,45 @@ class Upstream(_Answer):
 
     url: str
     weight: int
+
+
+class TestedKey(_Answer):
+    """What a test of a key showed; `error` is empty for a good one."""
+
+    id: int
+    is_valid: bool
+    error: str
+
+
+class UndoKeys(_Answer):
+    """`POST /api/keys/undelete` takes a deletion back until then."""
+
+    batch: str
+    until: Time
+
+
+class RevealedKey(_Answer):
+    """A whole key."""
+
+    id: int
+    key_value: str
+
+
+class RevealedSetting(_Answer):
+    """A setting's value, whole."""
+
+    key: str
+    value: str
+
+
+class RevealedGroup(_Answer):
+    """What is masked of a group, whole."""
+
+    id: int
+    proxy_keys: str
+    upstreams: list[Upstream]
+    header_rules: list[dict[str, str]]
+    config: dict[str, Any]
 
 
 class Group(_Answer):
@@ -166,6 +206,37 @@ class Key(_Answer):
     created_at: Time
     updated_at: Time
     state: str
+    kind: str
+    rest_until: Time | None
+    reason: str
+    model_rests: dict[str, Time]
+    account: str
+    weight: int
+
+
+class Kinds(_Answer):
+    """A group's keys in the six words of the dashboard."""
+
+    active: int
+    suspect: int
+    cooling: int
+    exhausted: int
+    invalid: int
+    disabled: int
+
+
+class ReasonCount(_Answer):
+    """Why keys are not active."""
+
+    reason: str
+    count: int
+
+
+class KeyFacets(_Answer):
+    """What a list of keys can be narrowed to."""
+
+    kinds: Kinds
+    reasons: list[ReasonCount]
 
 
 class KeyChange(_Answer):
@@ -200,6 +271,38 @@ class Log(_Answer):
     upstream_addr: str
     is_stream: bool
     request_body: str
+    input_tokens: int | None
+    output_tokens: int | None
+    cached_tokens: int | None
+    cache_write_tokens: int | None
+    reasoning_tokens: int | None
+    audio_tokens: int | None
+    cost_nano_usd: int | None
+
+
+class NameCount(_Answer):
+    """A name, and how many attempts there were."""
+
+    name: str
+    count: int
+
+
+class StatusCount(_Answer):
+    """A status, and how many attempts there were."""
+
+    code: int
+    count: int
+
+
+class LogFacets(_Answer):
+    """What the log can be narrowed to, the most frequent first, up to 200 of each."""
+
+    groups: list[NameCount]
+    parent_groups: list[NameCount]
+    models: list[NameCount]
+    status_codes: list[StatusCount]
+    outcomes: list[NameCount]
+    upstreams: list[NameCount]
 
 
 class Setting(_Answer):
@@ -215,6 +318,8 @@ class Setting(_Answer):
     required: bool
     unit: str
     group_overridable: bool
+    effect: Literal["request", "run"]
+    pattern: str
     is_set: bool
     set_at: Time | None
     overridden_by: int
@@ -335,6 +440,67 @@ class Breaker(_Answer):
     reason: str
 
 
+class SimulatedKey(_Answer):
+    """A key by its ends."""
+
+    id: int
+    key_value: str
+    weight: int
+
+
+class SimulatedUpstream(_Answer):
+    """An upstream as requests for the model see it; others are preferred to one `is_avoided`."""
+
+    number: int
+    url: str
+    weight: int
+    breaker: str
+    retry_at: Time | None
+    reason: str
+    is_avoided: bool
+
+
+class SimulatedMember(_Answer):
+    """A group that may serve; `out` says why it can't now. `weight` is null of the group asked."""
+
+    group_id: int
+    weight: int | None
+    keys: int
+    serving: int
+    resting_for_model: int
+    wakes_at: Time | None
+    upstreams: list[SimulatedUpstream]
+    out: str | None
+
+
+class SimulatedChoice(_Answer):
+    """Who would make the first attempt, and whose turn is next if that key fails."""
+
+    group_id: int
+    upstream: int
+    key: SimulatedKey
+    then: list[SimulatedKey]
+    is_forced: bool
+
+
+class Simulation(_Answer):
+    """What would become of a request now; `choice` is null when nobody can serve it."""
+
+    members: list[SimulatedMember]
+    choice: SimulatedChoice | None
+    has_affinity: bool
+
+
+class KeyStates(_Answer):
+    """A group's keys by state."""
+
+    group_id: int
+    active: int
+    resting: int
+    invalid: int
+    disabled: int
+
+
 class Deletion(_Answer):
     """A deletion that can still be undone."""
 
@@ -370,3 +536,110 @@ class TaskStatus(_Answer):
     processed: int
     total: int
     started_at: Time
+
+
+class Acted(_Answer):
+    """What came of a deed for many keys: at once, or as a task."""
+
+    count: int
+    changed: int
+    task: Task | None
+    undo: UndoKeys | None
+    results: list[TestedKey] | None
+
+
+class Exchange(_Answer):
+    """One client request with its attempts."""
+
+    exchange_id: str
+    attempts: list[Log]
+
+
+class MetaDatabase(_Answer):
+    """Which database a node has, and whether it answers."""
+
+    kind: str
+    state: Literal["ok", "away"]
+
+
+class NodeDatabase(MetaDatabase):
+    """The same, with since when and why it doesn't."""
+
+    since: Time | None
+    reason: str
+
+
+class NodeJournal(_Answer):
+    """What waits for the database; `dropped` counts records given up since the start."""
+
+    waiting_bytes: int
+    segments: int
+    dropped: int
+    limit_bytes: int
+
+
+class NodeJob(_Answer):
+    """Work that repeats, and how its last turns went."""
+
+    name: str
+    state: Literal["ok", "failing"]
+    last_success_at: Time | None
+    last_failure_at: Time | None
+    last_failure: str
+    failures: int
+    failing_since: Time | None
+    next_run_at: Time | None
+
+
+class NodeConnections(_Answer):
+    """Connections to upstreams; the idle ones are among the open ones."""
+
+    open: int
+    idle: int
+
+
+class EventLoop(_Answer):
+    """By how much the event loop was late: of the last second, and the last minute's worst."""
+
+    delay_ms: float
+    worst_ms: float
+
+
+class Node(_Answer):
+    """A node, and how its parts do."""
+
+    name: str
+    role: str
+    version: str
+    started_at: Time
+    uptime_s: int
+    last_seen_at: Time
+    settings_version: int
+    database: NodeDatabase
+    journal: NodeJournal
+    jobs: list[NodeJob]
+    breakers_open: list[str]
+    exchanges_under_way: int
+    connections: NodeConnections
+    event_loop: EventLoop
+
+
+class MetaSession(_Answer):
+    """How the caller is signed in; `expires_at` of a cookie."""
+
+    by: Literal["key", "cookie"]
+    expires_at: Time | None
+
+
+class Meta(_Answer):
+    """A node. When `build` is another one, load the page again."""
+
+    node: str
+    version: str
+    build: str
+    role: str
+    database: MetaDatabase
+    languages: list[str]
+    started_at: Time
+    now: Time
+    session: MetaSession

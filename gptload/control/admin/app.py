@@ -7,6 +7,8 @@ client's address. Everything that all routes share is done here, once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from socket import gethostname
 from typing import Any, Final, Protocol
 
 from attrs import Factory, field, frozen
@@ -18,7 +20,7 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from gptload.control.admin.access import Access, client_address, credentials
+from gptload.control.admin.access import Access, client_address
 from gptload.control.admin.audit import AuditRoutes, watch
 from gptload.control.admin.dashboard import DashboardRoutes, Secrets
 from gptload.control.admin.groups import GroupRoutes
@@ -26,14 +28,25 @@ from gptload.control.admin.integration import IntegrationRoutes
 from gptload.control.admin.keys import KeyRoutes
 from gptload.control.admin.live import LiveRoutes
 from gptload.control.admin.logs import LogRoutes
+from gptload.control.admin.meta import About, MetaRoutes
 from gptload.control.admin.metrics import MetricsRoutes
 from gptload.control.admin.openapi import OpenApiRoutes
 from gptload.control.admin.pages import PublicRoutes
-from gptload.control.admin.replies import SECURITY_FIELDS, plain, refusal
+from gptload.control.admin.replies import (
+    SECURITY_FIELDS,
+    language,
+    plain,
+    refusal,
+    reply,
+    time_text,
+)
 from gptload.control.admin.requests import body
 from gptload.control.admin.routing import failed, make_routes, not_found
 from gptload.control.admin.schemas import Login
+from gptload.control.admin.sessions import Sessions, admit, must_be_our_page
 from gptload.control.admin.settings import SettingRoutes
+from gptload.control.admin.simulate import SimulateRoutes
+from gptload.control.admin.site import SITE, Built, load
 from gptload.control.admin.statistics import StatisticsRoutes
 from gptload.control.admin.status import StatusRoutes
 from gptload.control.admin.tasks import TaskRoutes
@@ -44,6 +57,7 @@ from gptload.control.db.database import Database
 from gptload.control.groups import GroupCommands
 from gptload.control.jobs.records import Records
 from gptload.control.jobs.rollups import Rollups
+from gptload.control.keyactions import KeyActions
 from gptload.control.keys import KeyCommands
 from gptload.control.keytasks import KeyTasks
 from gptload.control.ledger import Ledger
@@ -53,6 +67,7 @@ from gptload.control.probes import Probes, Send
 from gptload.control.snapshots import Snapshots
 from gptload.control.status import Status
 from gptload.control.tasks import Tasks
+from gptload.core import texts
 from gptload.core.errors import (
     BadRequest,
     BodyTooLarge,
@@ -60,7 +75,9 @@ from gptload.core.errors import (
     InvalidJson,
     NotFound,
 )
+from gptload.core.keykinds import exhausted_reasons
 from gptload.core.vault import Vault
+from gptload.link.rehearsal import Rehearse, no_data_plane
 from gptload.provider import Providers
 
 # Half a million keys of the longest kind there is; other routes have limits of their own.
@@ -84,9 +101,11 @@ class AdminParts:
         reactor: provides IReactorTime.
         proxy_for: outbound proxy from the environment for (scheme, host, port).
         ticks: monotonic seconds.
+        rehearse: asks the data plane who would serve a request.
         counters: what the data plane counts; None where nobody may read metrics.
         metrics_token: opens them; AUTH_KEY does where it is empty.
         allow_link_local: whether upstreams may be link-local or metadata addresses.
+        site: where the built dashboard is, if it is.
     """
 
     reactor: Any
@@ -107,9 +126,11 @@ class AdminParts:
     live: Live
     breakers: Breakers = Factory(Breakers)
     status: Status = Factory(Status)
+    rehearse: Rehearse = no_data_plane
     counters: Counters | None = None
     metrics_token: str = field(default="", repr=False)
     allow_link_local: bool = False
+    site: Path = SITE
 
 
 def make_site(parts: AdminParts) -> Site:
@@ -133,7 +154,8 @@ def make_site(parts: AdminParts) -> Site:
         vault,
         allow_link_local=parts.allow_link_local,
     )
-    keys = KeyCommands(clock, database, vault, ledger, drain)
+    exhausted = exhausted_reasons(parts.providers.by_name.values())
+    keys = KeyCommands(clock, database, vault, ledger, drain, exhausted)
     probes = Probes(
         seconds,
         database,
@@ -145,30 +167,46 @@ def make_site(parts: AdminParts) -> Site:
         parts.proxy_for,
         f"gptload/{parts.version}",
     )
+    key_tasks = KeyTasks(parts.tasks, keys, probes)
+    built = load(parts.site)
     access = Access(clock, parts.auth_key)
+    sessions = Sessions(seconds, parts.auth_key)
     audit = Audit(seconds, database)
     secrets = Secrets(parts.auth_key, parts.encryption_key)
     group_routes = GroupRoutes(groups, snapshots, parts.providers).routes
     by_subject = {
-        "auth": LoginRoutes(access).routes,
+        "auth": LoginRoutes(access, sessions).routes,
         "channel-types": group_routes,
         "groups": group_routes,
         "keys": KeyRoutes(
-            keys, KeyTasks(parts.tasks, keys, probes), parts.tasks, probes, seconds, ticks
+            keys,
+            key_tasks,
+            KeyActions(keys, key_tasks, parts.tasks, probes),
+            parts.tasks,
+            probes,
+            seconds,
+            ticks,
         ).routes,
-        "logs": LogRoutes(clock, database, vault, drain).routes,
+        "logs": LogRoutes(clock, database, vault, drain, count).routes,
         "dashboard": DashboardRoutes(
             clock, database, ledger, snapshots, count, secrets, vault
         ).routes,
         "settings": SettingRoutes(seconds, database, snapshots).routes,
+        "simulate": SimulateRoutes(parts.rehearse).routes,
         "upstreams": UpstreamRoutes(parts.breakers).routes,
         "tasks": TaskRoutes(parts.tasks).routes,
-        "status": StatusRoutes(
-            parts.version, parts.status, parts.breakers, parts.records.backlog
-        ).routes,
     }
+    by_subject["status"] = by_subject["nodes"] = StatusRoutes(
+        seconds,
+        _about(parts, built),
+        parts.status,
+        parts.breakers,
+        parts.records.backlog,
+        lambda: snapshots.current.version,
+    ).routes
     by_subject["stats"] = StatisticsRoutes(clock, database, vault, count).routes
-    by_subject["live"] = LiveRoutes(parts.live).routes
+    by_subject["live"] = LiveRoutes(parts.live, seconds).routes
+    by_subject["meta"] = MetaRoutes(seconds, _about(parts, built), parts.status).routes
     by_subject["audit"] = AuditRoutes(audit).routes
     by_subject["integration"] = IntegrationRoutes(database, snapshots, parts.providers).routes
     public = PublicRoutes(snapshots, seconds, ticks, parts.version).routes
@@ -176,10 +214,12 @@ def make_site(parts: AdminParts) -> Site:
     by_subject |= {"openapi.json": described, "docs": described}
     root = _Root(
         access,
+        sessions,
         audit,
         public.resource(),
         {subject: routes.resource() for subject, routes in by_subject.items()},
         _metrics(parts),
+        built,
     )
     return AdminSite(
         root,
@@ -188,6 +228,11 @@ def make_site(parts: AdminParts) -> Site:
         timeout=None,  # the front closes what is idle
         reactor=parts.reactor,
     )
+
+
+def _about(parts: AdminParts, built: Built | None) -> About:
+    build = "" if built is None else built.build
+    return About(gethostname(), parts.version, build, parts.database.engine.dialect.name)
 
 
 def _metrics(parts: AdminParts) -> IResource | None:
@@ -201,6 +246,7 @@ def _metrics(parts: AdminParts) -> IResource | None:
         parts.breakers,
         parts.snapshots,
         parts.records.backlog,
+        lambda: parts.records.spent,
     )
     access = Access(parts.reactor, parts.metrics_token or parts.auth_key)
     routes = MetricsRoutes(parts.reactor, parts.database, access, metrics).routes
@@ -209,17 +255,19 @@ def _metrics(parts: AdminParts) -> IResource | None:
 
 
 class LoginRoutes:
-    """`/api/auth`: says whether a key is right; there is nothing to be logged in to."""
+    """`/api/auth`: says whether a key is right, and signs a browser in and out."""
 
     routes = make_routes()
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, sessions: Sessions) -> None:
         self._access = access
+        self._sessions = sessions
 
     @routes.route("/api/auth/login", methods=["POST"])
     async def login(self, request: IRequest) -> bytes:
         try:
-            key = body(request, Login).auth_key
+            given = body(request, Login)
+            key = given.auth_key
             if not key:
                 raise BadRequest("auth_key is required")
             await self._access.admit(client_address(request), [key.encode()])
@@ -229,7 +277,16 @@ class LoginRoutes:
             return refusal(request, bad, success=False)
         except GptloadError as error:
             return refusal(request, error, success=False)
-        return plain(request, {"success": True, "message": "Authentication successful"})
+        expires_at = self._sessions.begin(request, is_long=given.remember)
+        message = texts.message("Authentication successful", language(request))
+        shown = {"success": True, "message": message, "expires_at": time_text(expires_at)}
+        return plain(request, shown)
+
+    @routes.route("/api/auth/logout", methods=["POST"])
+    async def logout(self, request: IRequest) -> bytes:
+        must_be_our_page(request)
+        self._sessions.end(request)
+        return reply(request)
 
 
 class AdminSite(Site):
@@ -267,14 +324,18 @@ class _Root(Resource):
     def __init__(
         self,
         access: Access,
+        sessions: Sessions,
         audit: Audit,
         public: IResource,
         by_subject: dict[str, IResource],
         metrics: IResource | None,
+        built: Built | None,
     ) -> None:
         super().__init__()
         self._metrics = metrics
+        self._built = built
         self._access = access
+        self._sessions = sessions
         self._audit = audit
         self._public = public
         self._by_subject = by_subject
@@ -311,10 +372,12 @@ class _Root(Resource):
         if first == "proxy":  # the one path below it that the front passes on
             return self._by_subject["integration"]
         if first != "api":
+            if self._built is not None and self._built.answers(request.method, [first, *rest]):
+                return self._built
             return self._public
         subject = rest[0] if rest else ""
         if subject not in _PUBLIC:
-            await self._access.admit(client_address(request), credentials(request))
+            await admit(request, self._access, self._sessions)
             watch(self._audit, request)
         if subject not in self._by_subject:
             raise not_found()

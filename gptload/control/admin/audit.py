@@ -18,6 +18,8 @@ from gptload.control.db.queries.audit import Filter
 _ONLY_READ: Final = (b"GET", b"HEAD", b"OPTIONS")
 # Whoever reads these has whole keys.
 _REVEALING: Final = ("/api/keys/export", "/api/logs/export")
+# They change nothing: the body of a question must not stand in an address.
+_ASKING: Final = ("/api/keys/lookup", "/api/keys/preview", "/api/simulate")
 _FIELDS: Final = (
     "id",
     "at",
@@ -45,7 +47,7 @@ def tell(request: Any, change: Change) -> None:
 def watch(audit: Audit, request: Any) -> None:
     """Have a request written down if it changes something. Called before its route."""
     path = request.path.decode("latin-1").rstrip("/")
-    if request.method in _ONLY_READ and not path.startswith(_REVEALING):
+    if path in _ASKING or (request.method in _ONLY_READ and not path.startswith(_REVEALING)):
         return
     otherwise = Change(None, _of_request(request))
     source_ip, method = client_address(request), request.method.decode("latin-1")

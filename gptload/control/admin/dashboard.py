@@ -14,7 +14,7 @@ from gptload.control.admin.requests import identifier, query
 from gptload.control.admin.routing import make_routes
 from gptload.control.db.database import Database
 from gptload.control.db.queries import encryption, groups, statistics
-from gptload.control.db.queries.encryption import Sample
+from gptload.control.db.queries.encryption import mismatch
 from gptload.control.db.queries.statistics import HOUR_S, Requests
 from gptload.control.groups import FRESH_S, Drain
 from gptload.control.ledger import Ledger
@@ -29,21 +29,20 @@ from gptload.core.vault import Vault
 DAY_S: Final = 24 * HOUR_S
 _RATE_S: Final = 600
 _CHART_HOURS: Final = 24
-_FEW, _MOST = 0.2, 0.8
 # What each mismatch means, and what to do.
 _MISMATCHES: Final = {
     "": ("", ""),
     "data_not_encrypted": (
         "ENCRYPTION_KEY is set, but the keys in the database are not encrypted",
-        "The keys stay readable in the database until they are encrypted.",
+        "Stop the service and encrypt them: gptload migrate-keys --to KEY",
     ),
     "key_not_configured": (
         "The keys in the database are encrypted, but ENCRYPTION_KEY is not set",
-        "Start with the ENCRYPTION_KEY that the keys were encrypted with.",
+        "Start with their ENCRYPTION_KEY, or decrypt them: gptload migrate-keys --from KEY",
     ),
     "key_mismatch": (
         "The keys in the database were encrypted with another ENCRYPTION_KEY",
-        "Start with the ENCRYPTION_KEY that the keys were encrypted with.",
+        "Start with their ENCRYPTION_KEY, or change it: gptload migrate-keys --from OLD --to NEW",
     ),
 }
 _GOOD_COLOR, _BAD_COLOR = "rgba(10, 200, 110, 1)", "rgba(255, 70, 70, 1)"
@@ -178,23 +177,6 @@ class DashboardRoutes:
             "suggestion": texts.message(suggestion, wanted),
         }
         return reply(request, data)
-
-
-def mismatch(sample: Sample, encrypts: bool) -> str:
-    """How ENCRYPTION_KEY and the stored keys disagree; empty if they don't.
-
-    Args:
-        encrypts: whether there is an ENCRYPTION_KEY.
-    """
-    if not sample.size:
-        return ""
-    if encrypts and sample.plain > _MOST:
-        return "data_not_encrypted"
-    if not encrypts and sample.plain < _FEW:
-        return "key_not_configured"
-    if encrypts and sample.plain < _FEW and sample.readable < _FEW:
-        return "key_mismatch"
-    return ""
 
 
 def _counts(connection: Connection, now: float) -> _Counts:

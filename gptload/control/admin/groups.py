@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from typing import Any, Final
 
 from twisted.web.iweb import IRequest
 
-from gptload.control.admin import schemas
+from gptload.control.admin import masked, schemas
 from gptload.control.admin.audit import tell
-from gptload.control.admin.replies import language, reply
-from gptload.control.admin.requests import body, identifier
+from gptload.control.admin.replies import language, refusal, reply, time_text
+from gptload.control.admin.requests import body, identifier, instant
 from gptload.control.admin.routing import make_routes
 from gptload.control.audit import of_groups
 from gptload.control.db.queries.groups import Group
 from gptload.control.db.queries.statistics import Requests
-from gptload.control.groups import GroupCommands
+from gptload.control.groups import Changed, GroupCommands, GroupMoved
 from gptload.control.snapshots import Snapshots
+from gptload.core.errors import ValidationFailed
 from gptload.core.settings import BY_KEY, SETTINGS
 from gptload.provider import Providers
 
@@ -53,10 +54,11 @@ class GroupRoutes:
         self._snapshots = snapshots
         self._providers = providers
 
-    def _shown(self, group: Group, chosen: Collection[str]) -> dict[str, Any]:
+    def _shown(self, request: IRequest, group: Group, chosen: Collection[str]) -> dict[str, Any]:
         app_url = self._snapshots.settings.app_url
         problem = self._snapshots.unusable.get(group["id"], "")
-        return schemas.group_json(group, app_url, problem, self._snapshots.system, chosen)
+        shown = schemas.group_json(group, app_url, problem, self._snapshots.system, chosen)
+        return masked.group(request, shown)
 
     @routes.route("/api/channel-types", methods=["GET"])
     async def channel_types(self, request: IRequest) -> bytes:
@@ -66,22 +68,55 @@ class GroupRoutes:
     async def listed(self, request: IRequest) -> bytes:
         chosen = await self._groups.chosen_settings()
         groups = await self._groups.all()
-        return reply(request, [self._shown(group, chosen) for group in groups])
+        return reply(request, [self._shown(request, group, chosen) for group in groups])
 
     @routes.route("/api/groups", methods=["POST"])
     async def create(self, request: IRequest) -> bytes:
         given = body(request, schemas.GroupBody)
         group = await self._groups.create(given.model_dump())
         tell(request, of_groups(None, group, group["id"]))
-        return reply(request, self._shown(group, await self._groups.chosen_settings()))
+        return reply(request, self._shown(request, group, await self._groups.chosen_settings()))
 
     @routes.route("/api/groups/<group_id>", methods=["PUT"])
     async def change(self, request: IRequest, group_id: str) -> bytes:
         number = identifier(group_id, _BAD_ID)
-        given = body(request, schemas.GroupBody)
-        changed = await self._groups.change(number, given.model_dump())
-        tell(request, of_groups(changed.before, changed.after, number))
-        return reply(request, self._shown(changed.after, await self._groups.chosen_settings()))
+        given = body(request, schemas.GroupChange)
+        seen = instant(given.if_updated_at) if given.if_updated_at else None
+        if given.if_updated_at and seen is None:
+            raise ValidationFailed("if_updated_at is no RFC 3339 time")
+        values = given.model_dump(exclude={"if_updated_at"})
+        if masked.sees_secrets(request):
+            work = self._groups.change(number, values, seen=seen)
+        else:
+            work = self._groups.change(number, values, masked.unmasked_group, seen=seen)
+        return await self._changed(request, work)
+
+    @routes.route("/api/groups/<group_id>/undo", methods=["POST"])
+    async def undo(self, request: IRequest, group_id: str) -> bytes:
+        number = identifier(group_id, _BAD_ID)
+        undo = body(request, schemas.UndoneChange).id
+        return await self._changed(request, self._groups.undo_change(number, undo))
+
+    async def _changed(self, request: IRequest, work: Awaitable[Changed]) -> bytes:
+        chosen = await self._groups.chosen_settings()
+        try:
+            changed = await work
+        except GroupMoved as moved:
+            current = self._shown(request, moved.current, chosen)
+            return refusal(request, moved, data={"current": current})
+        tell(request, of_groups(changed.before, changed.after, changed.after["id"]))
+        shown = self._shown(request, changed.after, chosen)
+        shown["undo"] = None
+        if changed.undo:
+            shown["undo"] = {"id": changed.undo, "until": time_text(changed.until)}
+        return reply(request, shown)
+
+    @routes.route("/api/groups/<group_id>/reveal", methods=["POST"])
+    async def reveal(self, request: IRequest, group_id: str) -> bytes:
+        """All that is masked in a browser's lists; written down in the audit log."""
+        group = await self._groups.one(identifier(group_id, _BAD_ID))
+        wanted = ("proxy_keys", "upstreams", "header_rules", "config")
+        return reply(request, {"id": group["id"], **{name: group[name] for name in wanted}})
 
     @routes.route("/api/groups/<group_id>", methods=["DELETE"])
     async def remove(self, request: IRequest, group_id: str) -> bytes:
@@ -95,7 +130,7 @@ class GroupRoutes:
         keys = body(request, schemas.CopiedKeys).copy_keys or "all"
         group = await self._groups.copy(number, keys)
         tell(request, of_groups(None, group, group["id"]))
-        shown = self._shown(group, await self._groups.chosen_settings())
+        shown = self._shown(request, group, await self._groups.chosen_settings())
         return reply(request, {"group": shown})
 
     @routes.route("/api/groups/reorder", methods=["PUT"])
@@ -120,7 +155,9 @@ class GroupRoutes:
             value = system.get(setting.key, setting.default)
             option = schemas.setting_json(setting, value, wanted)
             # The reference's name for what holds without an override.
-            option["default_value"] = option.pop("value")
+            option["default_value"] = masked.setting_value(
+                request, setting.key, option.pop("value")
+            )
             options.append(option)
         return reply(request, options)
 
@@ -140,7 +177,10 @@ class GroupRoutes:
     async def members(self, request: IRequest, group_id: str) -> bytes:
         found = await self._groups.members(identifier(group_id, _BAD_ID))
         chosen = await self._groups.chosen_settings()
-        shown = [schemas.member_json(member, self._shown(member.group, chosen)) for member in found]
+        shown = [
+            schemas.member_json(member, self._shown(request, member.group, chosen))
+            for member in found
+        ]
         return reply(request, shown)
 
     @routes.route("/api/groups/<group_id>/sub-groups", methods=["POST"])

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Final
+from typing import Any, Final
 
 from twisted.web.iweb import IRequest
 
-from gptload.control.admin import schemas
+from gptload.control.admin import masked, schemas
 from gptload.control.admin.downloads import download
-from gptload.control.admin.replies import page, reply
+from gptload.control.admin.replies import page, refusal, reply
 from gptload.control.admin.requests import body, identifier, paging, query
 from gptload.control.admin.routing import make_routes
 from gptload.control.admin.uploads import read_upload
-from gptload.control.db.queries.keys import KeyFilter
+from gptload.control.db.queries.keys import SORTS, KeyFilter, KeyRow
 from gptload.control.db.queries.tasks import TaskRow
+from gptload.control.keyactions import CountMoved, KeyActions
 from gptload.control.keys import KeyCommands
 from gptload.control.keytasks import KeyTasks
 from gptload.control.probes import Probes
 from gptload.control.tasks import Tasks
 from gptload.core import keytext
 from gptload.core.errors import BadRequest, ValidationFailed
+from gptload.core.keykinds import KINDS
 from gptload.core.keystate import Event
 from gptload.core.keytext import Reading
+from gptload.core.vault import mask
 
 # Of the routes that answer when all is done.
 LIMIT: Final = 5000
@@ -43,6 +46,7 @@ class KeyRoutes:
         self,
         keys: KeyCommands,
         key_tasks: KeyTasks,
+        actions: KeyActions,
         tasks: Tasks,
         probes: Probes,
         seconds: Callable[[], float],
@@ -55,6 +59,7 @@ class KeyRoutes:
         """
         self._keys = keys
         self._key_tasks = key_tasks
+        self._actions = actions
         self._tasks = tasks
         self._probes = probes
         self._seconds = seconds
@@ -63,13 +68,20 @@ class KeyRoutes:
     @routes.route("/api/keys", methods=["GET"])
     async def listed(self, request: IRequest) -> bytes:
         group = _group_of(request)
+        key_id = query(request, "id")
         wanted = KeyFilter(
             query(request, "status"),
             query(request, "state"),
             query(request, "reason"),
             query(request, "key_value"),
+            ids=(identifier(key_id, "invalid key ID format"),) if key_id else None,
+            kind=query(request, "kind"),
+            notes=query(request, "notes"),
         )
         _check_words(wanted, "Invalid status filter")
+        sort = query(request, "sort") or "-used"
+        if sort.removeprefix("-") not in SORTS:
+            raise ValidationFailed(f"sort must be one of {', '.join(SORTS)}")
         number, size = paging(request)
         found, total = await self._keys.page(
             group,
@@ -77,24 +89,67 @@ class KeyRoutes:
             query(request, "mask"),
             offset=(number - 1) * size,
             limit=size,
+            sort=sort,
         )
-        now = self._seconds()
-        return page(request, [schemas.key_json(key, now) for key in found], number, size, total)
+        shown = [self._shown(request, key) for key in found]
+        states = await self._keys.states(group)
+        return page(request, shown, number, size, total, states=states)
+
+    @routes.route("/api/keys/states", methods=["GET"])
+    async def states(self, request: IRequest) -> bytes:
+        found = await self._keys.states_of_all()
+        none = dict.fromkeys(_STATES[1:], 0)
+        shown = [{"group_id": group} | none | counts for group, counts in sorted(found.items())]
+        return reply(request, shown)
 
     @routes.route("/api/keys/lookup", methods=["POST"])
     async def lookup(self, request: IRequest) -> bytes:
         found = await self._keys.lookup(body(request, schemas.WholeKey).key.strip())
-        now = self._seconds()
-        return reply(request, [schemas.key_json(key, now) for key in found])
+        return reply(request, [self._shown(request, key) for key in found])
+
+    def _shown(self, request: IRequest, key: KeyRow) -> dict[str, Any]:
+        shown = schemas.key_json(key, self._seconds()) | {"kind": self._keys.kind(key)}
+        return masked.with_keys(request, shown)
+
+    @routes.route("/api/keys/facets", methods=["GET"])
+    async def facets(self, request: IRequest) -> bytes:
+        """What a list of keys can be narrowed to, and how many that would be."""
+        kinds, reasons = await self._keys.facets(_group_of(request))
+        shown = [{"reason": reason, "count": count} for reason, count in reasons]
+        return reply(request, {"kinds": kinds, "reasons": shown})
+
+    @routes.route("/api/keys/<key_id>/reveal", methods=["POST"])
+    async def reveal(self, request: IRequest, key_id: str) -> bytes:
+        """The whole key, for a browser; written down in the audit log."""
+        number = identifier(key_id, "invalid key ID format")
+        value = await self._keys.value_of(number)
+        return reply(request, {"id": number, "key_value": value or schemas.UNREADABLE})
 
     @routes.route("/api/keys/export", methods=["GET"])
     async def export(self, request: IRequest) -> bytes:
-        group_id = _group_of(request)
         status = query(request, "status") or "all"
-        wanted = KeyFilter("" if status == "all" else status)
+        is_whole = masked.sees_secrets(request)
+        return await self._exported(request, _group_of(request), status, None, is_whole)
+
+    @routes.route("/api/keys/export", methods=["POST"])
+    async def export_whole(self, request: IRequest) -> bytes:
+        """As the GET, with whole keys for a browser too: no link leads here."""
+        given = body(request, schemas.KeyExport)
+        ids = None if given.ids is None else tuple(given.ids)
+        return await self._exported(request, given.group_id, given.status, ids, True)
+
+    async def _exported(
+        self,
+        request: IRequest,
+        group_id: int,
+        status: str,
+        ids: tuple[int, ...] | None,
+        is_whole: bool,
+    ) -> bytes:
+        wanted = KeyFilter("" if status == "all" else status, ids=ids)
         _check_words(wanted, "Invalid status filter")
         name = await self._keys.group_name(group_id)
-        lines = _exported(self._keys.opened(group_id, wanted, EXPORTED))
+        lines = _exported(self._keys.opened(group_id, wanted, EXPORTED), is_whole)
         file_name = f"keys-{name}-{status}.txt"
         return await download(request, lines, b"text/plain; charset=utf-8", file_name)
 
@@ -138,6 +193,13 @@ class KeyRoutes:
         data = {"added_count": done.count, "ignored_count": len(keys) - done.count}
         return reply(request, {**data, "total_in_group": done.total})
 
+    @routes.route("/api/keys/preview", methods=["POST"])
+    async def preview(self, request: IRequest) -> bytes:
+        """What `add-multiple` would do; nothing is written."""
+        group_id, keys = await self._named(request)
+        known = len(await self._keys.find(group_id, keys))
+        return reply(request, {"found": len(keys), "known": known, "new": len(keys) - known})
+
     @routes.route("/api/keys/delete-multiple", methods=["POST"])
     async def delete(self, request: IRequest) -> bytes:
         group_id, keys = await self._named(request)
@@ -159,7 +221,7 @@ class KeyRoutes:
         began = self._ticks()
         results = await self._probes.test(group_id, keys)
         took_ms = round((self._ticks() - began) * 1000)
-        shown = [schemas.result_json(result) for result in results]
+        shown = [masked.with_keys(request, schemas.result_json(result)) for result in results]
         return reply(request, {"results": shown, "total_duration": took_ms})
 
     async def _named(self, request: IRequest) -> tuple[int, list[str]]:
@@ -199,6 +261,30 @@ class KeyRoutes:
         group_id = body(request, schemas.GroupKeys).group_id
         done = await self._keys.remove_all(group_id, only_invalid=False)
         return reply(request, {"undo": schemas.undo_json(done.undo)}, f"{done.count} keys cleared")
+
+    @routes.route("/api/keys/actions", methods=["POST"])
+    async def act(self, request: IRequest) -> bytes:
+        given = body(request, schemas.KeyAction)
+        if (given.ids is None) is (given.filter is None):
+            raise ValidationFailed("give either ids or filter")
+        meant = given.filter or schemas.KeyMeant()
+        ids = None if given.ids is None else tuple(given.ids)
+        wanted = KeyFilter(
+            meant.status, meant.state, meant.reason, ids=ids, kind=meant.kind, notes=meant.notes
+        )
+        _check_words(wanted, "Invalid status filter")
+        try:
+            done = await self._actions.act(
+                given.group_id,
+                given.action,
+                wanted,
+                expected=given.expected,
+                weight=given.weight,
+                note=given.note,
+            )
+        except CountMoved as moved:
+            return refusal(request, moved, data={"count": moved.count})
+        return reply(request, schemas.acted_json(done))
 
     @routes.route("/api/keys/deleted", methods=["GET"])
     async def deleted(self, request: IRequest) -> bytes:
@@ -256,11 +342,16 @@ def _check_words(wanted: KeyFilter, refusal: str) -> None:
         raise ValidationFailed(refusal)
     if wanted.state not in _STATES:
         raise ValidationFailed("state must be active, resting, invalid or disabled")
+    if wanted.kind not in ("", *KINDS):
+        raise ValidationFailed(f"kind must be one of {', '.join(KINDS)}")
 
 
 async def _exported(
-    pages: AsyncIterator[list[tuple[int, bytes | None]]],
+    pages: AsyncIterator[list[tuple[int, bytes | None]]], is_whole: bool
 ) -> AsyncIterator[bytes]:
     """The file's lines, without the keys that can't be decrypted."""
     async for some in pages:
-        yield b"".join(secret + b"\n" for _, secret in some if secret is not None)
+        found = [secret for _, secret in some if secret is not None]
+        if not is_whole:
+            found = [mask(secret.decode("utf-8", "replace")).encode() for secret in found]
+        yield b"".join(secret + b"\n" for secret in found)

@@ -9,29 +9,46 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
+from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
 from gptload.control.admin.downloads import csv_lines, download
-from gptload.control.admin.replies import page, reply
-from gptload.control.admin.requests import instant, paging, query, truth, whole_number
+from gptload.control.admin.masked import sees_secrets, with_keys
+from gptload.control.admin.replies import reply, time_or_none
+from gptload.control.admin.requests import (
+    identifier,
+    instant,
+    paging,
+    query,
+    truth,
+    whole_number,
+)
 from gptload.control.admin.routing import make_routes
-from gptload.control.admin.schemas import LOG_COLUMNS, UNREADABLE, log_json
+from gptload.control.admin.schemas import LOG_COLUMNS, UNREADABLE, facets_json, log_json
 from gptload.control.db.database import Database
+from gptload.control.db.queries import exchanges, logfacets
 from gptload.control.db.queries import logs as queries
+from gptload.control.db.queries.groups import one as one_group
+from gptload.control.db.queries.keys import value_of
 from gptload.control.groups import FRESH_S, Drain
 from gptload.control.waiting import at_most
-from gptload.core.errors import BadRequest
-from gptload.core.vault import Vault
+from gptload.core import statuscodes
+from gptload.core.errors import BadRequest, NotFound, ValidationFailed
+from gptload.core.outcome import Outcome
+from gptload.core.vault import Vault, mask
 
 # Rows read at once; each may hold a body of 64 KiB.
 _BATCH_ROWS: Final = 500
+# Keys whose latest row is looked for at once.
+_BATCH_KEYS: Final = 10
 _LONGEST_ID: Final = 36
 _CSV: Final = b"text/csv; charset=utf-8"
 _JSON_LINES: Final = b"application/x-ndjson; charset=utf-8"
 # So that spreadsheets know the encoding.
 _MARK: Final = "\N{ZERO WIDTH NO-BREAK SPACE}".encode()
 _KEY_COLUMNS: Final = ("key_value", "group_name", "status_code")
+_OUTCOMES: Final = tuple(outcome.name.lower() for outcome in Outcome)
 
 
 class LogRoutes:
@@ -39,88 +56,155 @@ class LogRoutes:
 
     routes = make_routes()
 
-    def __init__(self, clock: IReactorTime, database: Database, vault: Vault, drain: Drain) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        database: Database,
+        vault: Vault,
+        drain: Drain,
+        count: Drain,
+    ) -> None:
+        """
+        Args:
+            count: as `drain`, and all of it is in the statistics.
+        """
         self._clock = clock
         self._database = database
         self._vault = vault
         self._drain = drain
+        self._count = count
 
     @routes.route("/api/logs", methods=["GET"])
     async def listed(self, request: IRequest) -> bytes:
-        wanted = _filter(request)
+        wanted = await self._wanted(request)
         number, size = paging(request)
         await at_most(self._clock, FRESH_S, self._drain())
         if b"cursor" in request.args:
             return await self._stretch(request, wanted, size)
-        rows, total = await self._database.read(
+        found = await self._database.read(
             queries.page, self._vault, wanted, offset=(number - 1) * size, limit=size
         )
-        return page(request, [log_json(row) for row in rows], number, size, total)
+        return reply(request, await self._part(request, found, number, size))
+
+    async def _wanted(self, request: IRequest) -> queries.Filter:
+        """What is asked for, by a key's id too: a browser has no whole key to ask by."""
+        wanted, key_id, group_id = (
+            _filter(request),
+            query(request, "key_id"),
+            query(request, "group"),
+        )
+        if group_id:
+            number = identifier(group_id, "Invalid group ID format")
+            group = await self._database.read(one_group, number)
+            wanted = evolve(wanted, either_group=group["name"])
+        if not key_id:
+            return wanted
+        number = identifier(key_id, "invalid key ID format")
+        value = await self._database.read(value_of, self._vault, number)
+        return evolve(wanted, key=UNREADABLE if value is None else value)
+
+    @routes.route("/api/logs/facets", methods=["GET"])
+    async def facets(self, request: IRequest) -> bytes:
+        """What the log can be narrowed to."""
+        await at_most(self._clock, FRESH_S, self._count())
+        found = await self._database.read(logfacets.facets, self._clock.seconds())
+        return reply(request, facets_json(found))
+
+    async def _part(
+        self, request: IRequest, found: queries.Stretch, number: int, size: int
+    ) -> dict[str, Any]:
+        pagination = {
+            "page": number,
+            "page_size": size,
+            "total_items": found.total,
+            "total_pages": math.ceil(found.total / size),
+            "total_is_exact": found.is_exact,
+            "searched_since": time_or_none(found.searched_since),
+        }
+        return {"items": await self._shown(request, found.rows), "pagination": pagination}
+
+    async def _shown(self, request: IRequest, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        shown = [with_keys(request, log_json(row)) for row in rows]
+        if truth(query(request, "attempts")):
+            ids = [row["exchange_id"] for row in rows]
+            found = await self._database.read(exchanges.in_short, ids)
+            for row in shown:
+                row["attempts"] = found.get(row["exchange_id"], [])
+        return shown
+
+    @routes.route("/api/logs/requests/<exchange_id>", methods=["GET"])
+    async def exchange(self, request: IRequest, exchange_id: str) -> bytes:
+        """One client request with all its attempts."""
+        await at_most(self._clock, FRESH_S, self._drain())
+        rows: list[dict[str, Any]] = []
+        if len(exchange_id) <= _LONGEST_ID and "\0" not in exchange_id:
+            rows = await self._database.read(exchanges.attempts, self._vault, exchange_id)
+        if not rows:
+            raise NotFound("Resource not found", hint="The log keeps rows for a time only.")
+        shown = [with_keys(request, log_json(row)) for row in rows]
+        return reply(request, {"exchange_id": exchange_id, "attempts": shown})
 
     async def _stretch(self, request: IRequest, wanted: queries.Filter, size: int) -> bytes:
         """Rows behind a cursor; an empty one begins at the newest row."""
         after = _place(query(request, "cursor"))
         found = await self._database.read(queries.stretch, self._vault, wanted, after, size)
-        total = min(found.total, queries.COUNTED)
-        return reply(
-            request,
-            {
-                "items": [log_json(row) for row in found.rows],
-                "next_cursor": None if found.following is None else _cursor(found.following),
-                "pagination": {
-                    "page": 1,  # of what lies behind the cursor
-                    "page_size": size,
-                    "total_items": total,
-                    "total_pages": math.ceil(total / size),
-                    "total_is_exact": found.total <= queries.COUNTED,
-                },
-            },
-        )
+        following = None if found.following is None else _cursor(found.following)
+        # The page is of what lies behind the cursor.
+        shown = await self._part(request, found, 1, size)
+        return reply(request, shown | {"next_cursor": following})
 
     @routes.route("/api/logs/export", methods=["GET"])
     async def export_keys(self, request: IRequest) -> bytes:
         """The keys that the rows name, as the reference exports them."""
+        return await self._export_keys(request, sees_secrets(request))
+
+    @routes.route("/api/logs/export", methods=["POST"])
+    async def export_whole_keys(self, request: IRequest) -> bytes:
+        """As the GET, with whole keys for a browser too: no link leads here."""
+        return await self._export_keys(request, True)
+
+    async def _export_keys(self, request: IRequest, is_whole: bool) -> bytes:
         name = self._file_name("log_keys_export", "csv")
-        return await download(request, self._keys(_filter(request)), _CSV, name)
+        lines = self._keys(await self._wanted(request), is_whole)
+        return await download(request, lines, _CSV, name)
 
     @routes.route("/api/logs/export.csv", methods=["GET"])
     async def export_csv(self, request: IRequest) -> bytes:
         name = self._file_name("logs_export", "csv")
-        return await download(request, self._csv(_filter(request)), _CSV, name)
+        return await download(request, self._csv(request), _CSV, name)
 
     @routes.route("/api/logs/export.jsonl", methods=["GET"])
     async def export_json_lines(self, request: IRequest) -> bytes:
         name = self._file_name("logs_export", "jsonl")
-        return await download(request, self._json_lines(_filter(request)), _JSON_LINES, name)
+        return await download(request, self._json_lines(request), _JSON_LINES, name)
 
     def _file_name(self, stem: str, ending: str) -> str:
         now = datetime.fromtimestamp(self._clock.seconds(), UTC)
         return f"{stem}_{now:%Y%m%d%H%M%S}.{ending}"
 
-    async def _keys(self, wanted: queries.Filter) -> AsyncIterator[bytes]:
+    async def _keys(self, wanted: queries.Filter, is_whole: bool) -> AsyncIterator[bytes]:
         await at_most(self._clock, FRESH_S, self._drain())
-        after = ""
+        after: str | None = ""
         head = [_KEY_COLUMNS]
-        while True:
-            rows = await self._database.read(
-                queries.latest_of_keys, self._vault, wanted, after, _BATCH_ROWS
+        while after is not None:
+            rows, after = await self._database.read(
+                queries.latest_of_keys, self._vault, wanted, after, _BATCH_KEYS
             )
-            shown = [(_key(row), row["group_name"], row["status_code"]) for row in rows]
+            shown = [(_key(row, is_whole), row["group_name"], row["status_code"]) for row in rows]
             yield csv_lines([*head, *shown])
-            if len(rows) < _BATCH_ROWS:
-                return
-            after, head = rows[-1]["key_hash"], []
+            head = []
 
-    async def _csv(self, wanted: queries.Filter) -> AsyncIterator[bytes]:
+    async def _csv(self, request: IRequest) -> AsyncIterator[bytes]:
         head = _MARK + csv_lines([LOG_COLUMNS])
-        async for rows in self._rows(wanted):
-            shown = [log_json(row) for row in rows]
+        async for rows in self._rows(await self._wanted(request)):
+            shown = [with_keys(request, log_json(row)) for row in rows]
             yield head + csv_lines([[row[name] for name in LOG_COLUMNS] for row in shown])
             head = b""
 
-    async def _json_lines(self, wanted: queries.Filter) -> AsyncIterator[bytes]:
-        async for rows in self._rows(wanted):
-            yield b"".join(orjson.dumps(log_json(row)) + b"\n" for row in rows)
+    async def _json_lines(self, request: IRequest) -> AsyncIterator[bytes]:
+        async for rows in self._rows(await self._wanted(request)):
+            shown = [with_keys(request, log_json(row)) for row in rows]
+            yield b"".join(orjson.dumps(row) + b"\n" for row in shown)
 
     async def _rows(self, wanted: queries.Filter) -> AsyncIterator[list[dict[str, Any]]]:
         """Batches of matching rows, the newest first; one at least, which may be empty."""
@@ -135,8 +219,11 @@ class LogRoutes:
                 return
 
 
-def _key(row: dict[str, Any]) -> str:
-    return UNREADABLE if row["key_value"] is None else row["key_value"]
+def _key(row: dict[str, Any], is_whole: bool) -> str:
+    value: str | None = row["key_value"]
+    if value is None:
+        return UNREADABLE
+    return value if is_whole else mask(value)
 
 
 def _cursor(place: queries.Place) -> str:
@@ -171,7 +258,35 @@ def _filter(request: IRequest) -> queries.Filter:
         request_type=query(request, "request_type"),
         source_ip=query(request, "source_ip"),
         is_success=truth(query(request, "is_success")),
-        status_code=whole_number(query(request, "status_code")),
+        status_codes=_statuses(query(request, "status_code")),
+        outcomes=_outcomes(query(request, "outcome")),
+        upstream=query(request, "upstream"),
+        exchange_id=query(request, "exchange_id") or query(request, "request_id"),
+        slower_than_ms=whole_number(query(request, "slower_than")),
+        is_stream=truth(query(request, "is_stream")),
         since=instant(query(request, "start_time")),
         until=instant(query(request, "end_time")),
     )
+
+
+def _statuses(text: str) -> frozenset[int]:
+    """One code, or several as in `failover_status_codes`; nothing where it is neither."""
+    number = whole_number(text)
+    if number is not None:
+        return frozenset([number])
+    try:
+        return statuscodes.parse(text)
+    except ValueError:
+        return frozenset()
+
+
+def _outcomes(text: str) -> frozenset[str]:
+    """Names of outcomes, with commas between.
+
+    Raises:
+        ValidationFailed: one of them is none; the reference has no such filter.
+    """
+    found = frozenset(name.strip() for name in text.split(",")) - {""}
+    if not found <= set(_OUTCOMES):
+        raise ValidationFailed(f"outcome is one or several of {', '.join(_OUTCOMES)}")
+    return found if len(found) < len(_OUTCOMES) else frozenset()

@@ -37,10 +37,18 @@ _LOGS: Final = {
     "model": "a part of it",
     "error_contains": "a part of the error's text",
     "key_value": "a whole key",
+    "key_id": "a key's id",
     "is_success": "true or false",
     "request_type": "retry or final",
     "source_ip": "the whole address",
-    "status_code": "a number",
+    "status_code": "a number, or several: 429,500-599",
+    "group": "a group's id: its own attempts, and those that came in through it",
+    "outcome": "one or several, with commas between: ok, key_rejected, key_exhausted, "
+    "rate_limited, upstream_fault, request_fault, client_gone",
+    "upstream": "a part of the address that was called",
+    "slower_than": "milliseconds that the client waited, all attempts together",
+    "is_stream": "true or false",
+    "exchange_id": "of one client request; request_id is the same",
     **_TIMES,
 }
 _STATISTICS: Final = {
@@ -83,11 +91,12 @@ def _operations() -> dict[tuple[str, str], Operation]:
     page = {**_PAGING}
     found = {
         ("POST", "/api/auth/login"): Operation(
-            "Say whether a key is AUTH_KEY.",
+            "Say whether a key is AUTH_KEY, and sign the browser in: the answer sets a cookie.",
             schemas.Login,
             bare=answers.LoggedIn,
             public=True,
         ),
+        ("POST", "/api/auth/logout"): Operation("Sign the browser out.", public=True),
         ("GET", "/health"): Operation("Whether it runs.", bare=answers.Health, public=True),
         ("GET", "/"): Operation("What this is.", media="text/html", public=True),
         ("GET", "/readme"): Operation("The README.", media="text/plain", public=True),
@@ -108,13 +117,22 @@ def _operations() -> dict[tuple[str, str], Operation]:
         ),
         ("PUT", "/api/groups/reorder"): Operation("Give groups their places.", schemas.Order),
         ("PUT", "/api/groups/{group_id}"): Operation(
-            "Change what is given of a group.", schemas.GroupBody, data=answers.Group
+            "Change what is given of a group.", schemas.GroupChange, data=answers.Group
         ),
         ("DELETE", "/api/groups/{group_id}"): Operation("Delete a group and its keys."),
         ("POST", "/api/groups/{group_id}/copy"): Operation(
             "Copy a group, with its members and its keys (all, valid_only or none).",
             schemas.CopiedKeys,
             data=answers.CopiedGroup,
+        ),
+        ("POST", "/api/groups/{group_id}/undo"): Operation(
+            "Give a group back what a change took from it.",
+            schemas.UndoneChange,
+            data=answers.Group,
+        ),
+        ("POST", "/api/groups/{group_id}/reveal"): Operation(
+            "What a browser gets masked of a group; the audit log has it.",
+            data=answers.RevealedGroup,
         ),
         ("GET", "/api/groups/{group_id}/stats"): Operation(
             "Keys, and requests of the last day, week and month.", data=answers.GroupStats
@@ -141,10 +159,28 @@ def _operations() -> dict[tuple[str, str], Operation]:
             query={
                 "group_id": "the group",
                 "status": "active, invalid or disabled",
+                "state": "active, resting, invalid or disabled",
+                "reason": "why a key is not active",
                 "key_value": "a whole key",
+                "mask": "a key's ends, as a masked key shows them",
+                "id": "only this key",
+                "kind": "active, suspect, cooling, exhausted, invalid or disabled",
+                "notes": "a part of the note",
+                "sort": "id, used, requests, strikes, rest, weight, created or status; "
+                "-used: the last used first",
                 **page,
             },
             required=("group_id",),
+        ),
+        ("GET", "/api/keys/facets"): Operation(
+            "What a list of a group's keys can be narrowed to, with counts.",
+            data=answers.KeyFacets,
+            query={"group_id": "the group"},
+            required=("group_id",),
+        ),
+        ("GET", "/api/keys/states"): Operation(
+            "How many keys of each group are in each state; of groups that have keys.",
+            data=list[answers.KeyStates],
         ),
         ("GET", "/api/keys/{key_id}/timeline"): Operation(
             "What happened to a key, and why.", data=answers.KeyChange, pages=True, query=page
@@ -158,14 +194,25 @@ def _operations() -> dict[tuple[str, str], Operation]:
             query={
                 **_LOGS,
                 **page,
+                "attempts": "true: each row with all attempts of its request, in short",
                 "cursor": "next_cursor of the answer before, in the place of a page; "
                 "empty: from the newest on",
             },
+        ),
+        ("GET", "/api/logs/facets"): Operation(
+            "What the log can be narrowed to, with counts of attempts.", data=answers.LogFacets
+        ),
+        ("GET", "/api/logs/requests/{exchange_id}"): Operation(
+            "One client request with all its attempts, the first one first.",
+            data=answers.Exchange,
         ),
         ("GET", "/api/logs/export"): Operation(
             "The keys that the matching rows name, each with its latest row, as CSV.",
             media="text/csv",
             query=_LOGS,
+        ),
+        ("POST", "/api/logs/export"): Operation(
+            "The same, with whole keys also for a browser.", media="text/csv", query=_LOGS
         ),
         ("GET", "/api/logs/export.csv"): Operation(
             "The matching rows as CSV.", media="text/csv", query=_LOGS
@@ -190,6 +237,11 @@ def _operations() -> dict[tuple[str, str], Operation]:
         ),
         ("PUT", "/api/settings"): Operation(
             "Change settings: a JSON object of any of them.", data=answers.ChangedSettings
+        ),
+        ("POST", "/api/settings/reveal"): Operation(
+            "The value of a setting that a browser gets masked; the audit log has it.",
+            schemas.NamedSetting,
+            data=answers.RevealedSetting,
         ),
         ("DELETE", "/api/settings/{key}"): Operation(
             "Unset a setting: its default holds.", data=answers.ChangedSettings
@@ -217,6 +269,9 @@ def _operations() -> dict[tuple[str, str], Operation]:
                 **page,
             },
         ),
+        ("GET", "/api/meta"): Operation(
+            "Which node this is, what runs on it, and how one is signed in.", data=answers.Meta
+        ),
         ("GET", "/api/integration/info"): Operation(
             "The groups that a proxy key opens.",
             data=list[answers.Integration],
@@ -225,7 +280,7 @@ def _operations() -> dict[tuple[str, str], Operation]:
             required=("key",),
         ),
         ("GET", "/api/stats/summary"): Operation(
-            "Requests, outcomes and percentiles of a range, beside the time before.",
+            "Requests, outcomes, percentiles, tokens and cost of a range, beside the time before.",
             data=dict[str, Any],
             query=_STATISTICS,
         ),
@@ -257,6 +312,12 @@ def _operations() -> dict[tuple[str, str], Operation]:
         ("GET", "/api/live"): Operation(
             "A stream of events, one a second: how it goes right now.",
             media="text/event-stream",
+            query={"topics": "more events, with commas between: tasks, logs, keys:<group id>"},
+        ),
+        ("POST", "/api/simulate"): Operation(
+            "Who would serve a request now, and why others wouldn't. Nothing is sent.",
+            body=schemas.Simulated,
+            data=answers.Simulation,
         ),
         ("GET", "/api/upstreams"): Operation(
             "Ways to upstreams that are in trouble.", data=list[answers.Breaker]
@@ -271,6 +332,19 @@ def _operations() -> dict[tuple[str, str], Operation]:
             media="text/plain",
             query={"group_id": "the group", "status": "all, active, invalid or disabled"},
             required=("group_id",),
+        ),
+        ("POST", "/api/keys/actions"): Operation(
+            "Do something to these keys, or to all that fit: test, restore, enable, disable, "
+            "delete, weight, note.",
+            schemas.KeyAction,
+            data=answers.Acted,
+        ),
+        ("POST", "/api/keys/export"): Operation(
+            "The same, with whole keys also for a browser.", schemas.KeyExport, media="text/plain"
+        ),
+        ("POST", "/api/keys/{key_id}/reveal"): Operation(
+            "A whole key, which a browser gets masked; the audit log has it.",
+            data=answers.RevealedKey,
         ),
         ("POST", "/api/keys/add-async"): Operation(
             "Begin to add keys; as JSON, or as a .txt file in a form.",
@@ -306,6 +380,9 @@ def _operations() -> dict[tuple[str, str], Operation]:
         ("GET", "/api/tasks/{task_id}"): Operation("One task.", data=answers.Task),
         ("POST", "/api/tasks/{task_id}/cancel"): Operation("End a task early.", data=answers.Task),
         ("GET", "/api/status"): Operation("How each part does.", data=dict[str, Any]),
+        ("GET", "/api/nodes"): Operation(
+            "The nodes there are, each with how its parts do.", data=list[answers.Node]
+        ),
         ("GET", "/metrics"): Operation(
             "Figures for Prometheus; METRICS_TOKEN or AUTH_KEY opens it.", media="text/plain"
         ),
@@ -315,12 +392,13 @@ def _operations() -> dict[tuple[str, str], Operation]:
         ("add-multiple", "Add keys.", schemas.KeyText),
         ("delete-multiple", "Delete these keys.", schemas.KeyText),
         ("restore-multiple", "Restore these keys.", schemas.KeyText),
+        ("preview", "Say which of these keys a group has already.", schemas.KeyText),
         ("test-multiple", "Test these keys now.", schemas.KeyText),
         ("restore-all-invalid", "Restore a group's invalid keys.", schemas.GroupKeys),
         ("clear-all-invalid", "Delete a group's invalid keys.", schemas.GroupKeys),
         ("clear-all", "Delete all keys of a group.", schemas.GroupKeys),
     ):
-        data = dict[str, Any] if name.endswith("multiple") else None
+        data = dict[str, Any] if name.endswith(("multiple", "preview")) else None
         found["POST", keys + name] = Operation(summary, schema, data=data)
     return found
 
@@ -390,7 +468,7 @@ def _described(method: str, path: str, operation: Operation) -> dict[str, Any]:
             "name": name,
             "in": "path",
             "required": True,
-            "schema": {"type": "integer", "minimum": 1} if name.endswith("_id") else _TEXT,
+            "schema": _TEXT if name in _TEXTS else {"type": "integer", "minimum": 1},
         }
         for name in re.findall(r"{(\w+)}", path)
     ]
@@ -416,6 +494,8 @@ def _described(method: str, path: str, operation: Operation) -> dict[str, Any]:
 
 
 _TEXT: Final = {"type": "string"}
+# Of a path; all else in one is a number.
+_TEXTS: Final = ("key", "exchange_id")
 _ERROR_REF: Final = "#/components/responses/Error"
 
 

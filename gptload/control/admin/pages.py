@@ -38,6 +38,8 @@ and takes keys that don't out of use until they do.</p>
 <h2>Set it up</h2>
 <p>Groups and keys are made over the admin API at <code>{url}/api</code>; <code>AUTH_KEY</code>
 opens it. The <a href="/readme">README</a> shows the first steps.</p>
+<p>The dashboard is not built in this checkout. With Node.js 20.19 or later, run
+<code>npm ci &amp;&amp; npm run build</code> in <code>web/</code>, and start gptload again.</p>
 <p>Version {version}. <a href="/health">Health</a>.</p>
 </main>
 </body>

@@ -41,15 +41,17 @@ def language(request: IRequest) -> Language:
     return texts.preferred(b",".join(wishes)[:_LONGEST_WISH].decode("latin-1"))
 
 
-def page(request: IRequest, items: Sequence[Any], number: int, size: int, total: int) -> bytes:
-    """The envelope of one page of a list."""
+def page(
+    request: IRequest, items: Sequence[Any], number: int, size: int, total: int, **more: Any
+) -> bytes:
+    """The envelope of one page of a list; `more` where a list has fields of its own."""
     pagination = {
         "page": number,
         "page_size": size,
         "total_items": total,
         "total_pages": math.ceil(total / size),
     }
-    return reply(request, {"items": items, "pagination": pagination})
+    return reply(request, {"items": items, "pagination": pagination, **more})
 
 
 def refusal(request: IRequest, fault: GptloadError, **more: Any) -> bytes:

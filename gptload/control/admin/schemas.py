@@ -7,8 +7,8 @@ fields that it doesn't have are marked as ours.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Annotated, Any, Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,7 +17,9 @@ from gptload.control.admin.replies import time_or_none, time_text
 from gptload.control.audit import of_setting
 from gptload.control.db.queries.groups import Group, Member
 from gptload.control.db.queries.keys import Batch, KeyRow
+from gptload.control.db.queries.logfacets import Facets
 from gptload.control.db.queries.tasks import TaskRow
+from gptload.control.keyactions import Acted
 from gptload.control.keys import UNDO_S, Undo
 from gptload.control.probes import Result
 from gptload.core import settingtexts, texts
@@ -42,6 +44,7 @@ class Login(_Body):
     """`POST /api/auth/login`."""
 
     auth_key: str
+    remember: bool = False  # ours: on a device of one's own
 
 
 class HeaderRuleBody(_Body):
@@ -72,6 +75,18 @@ class GroupBody(_Body):
     header_rules: list[HeaderRuleBody] | None = None
     error_rules: Any = None  # ours; its faults name the rule and its field
     proxy_keys: str | None = None
+
+
+class GroupChange(GroupBody):
+    """`PUT /api/groups/:id`. Ours: `if_updated_at`, as the group was read; else a 409."""
+
+    if_updated_at: str | None = None
+
+
+class UndoneChange(_Body):
+    """`POST /api/groups/:id/undo`: what the change answered in `undo`."""
+
+    id: Annotated[str, Field(min_length=1, max_length=32)]
 
 
 class OrderItem(_Body):
@@ -125,6 +140,13 @@ class KeyText(_Body):
     keys_text: Annotated[str, Field(min_length=1)]
 
 
+class Simulated(_Body):
+    """`POST /api/simulate`: a request that isn't sent."""
+
+    group_id: _Id
+    model: Annotated[str, Field(max_length=255)] = ""
+
+
 class KeyChoice(_Body):
     """`POST /api/keys/validate-group`. Ours: `state` and `reason`."""
 
@@ -144,6 +166,42 @@ class DeletedBatch(_Body):
     """`POST /api/keys/undelete`."""
 
     batch: Annotated[str, Field(min_length=1, max_length=32)]
+
+
+class KeyExport(_Body):
+    """`POST /api/keys/export`: as the GET, or these keys only."""
+
+    group_id: _Id
+    status: str = "all"
+    ids: Annotated[list[_Id], Field(max_length=5000)] | None = None
+
+
+class KeyMeant(_Body):
+    """Which keys of a group are meant: all that fit; without a word, all."""
+
+    status: str = ""
+    state: str = ""
+    reason: Annotated[str, Field(max_length=1000)] = ""
+    kind: str = ""
+    notes: Annotated[str, Field(max_length=1000)] = ""
+
+
+class KeyAction(_Body):
+    """`POST /api/keys/actions`: `ids` or `filter`; `expected` is how many that should be."""
+
+    group_id: _Id
+    action: Literal["test", "restore", "enable", "disable", "delete", "weight", "note"]
+    ids: Annotated[list[_Id], Field(max_length=5000)] | None = None
+    filter: KeyMeant | None = None
+    expected: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    weight: _Any64 | None = None
+    note: str | None = None
+
+
+class NamedSetting(_Body):
+    """`POST /api/settings/reveal`."""
+
+    key: str
 
 
 class KeyState(_Body):
@@ -406,6 +464,23 @@ def breaker_json(moved: BreakerMoved) -> dict[str, Any]:
     }
 
 
+def acted_json(acted: Acted) -> dict[str, Any]:
+    """What came of a deed for many keys. All of it is ours."""
+    results = None
+    if acted.results is not None:
+        results = [
+            {"id": each.key_id, "is_valid": each.is_valid, "error": each.error}
+            for each in acted.results
+        ]
+    return {
+        "count": acted.count,
+        "changed": acted.changed,
+        "task": None if acted.task is None else task_json(acted.task),
+        "undo": undo_json(acted.undo),
+        "results": results,
+    }
+
+
 def result_json(result: Result) -> dict[str, Any]:
     """What a test of a key showed."""
     shown: dict[str, Any] = {"key_value": result.key, "is_valid": result.is_valid}
@@ -447,7 +522,30 @@ LOG_COLUMNS: Final = (
     "rest_until",
     "account",
     "signature",
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "audio_tokens",
+    "cost_nano_usd",
 )
+
+
+def facets_json(facets: Facets) -> dict[str, Any]:
+    """What the log can be narrowed to, the most frequent first. All of it is ours."""
+
+    def counted(counts: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
+        return [{"name": name, "count": count} for name, count in counts]
+
+    return {
+        "groups": counted(facets.groups),
+        "parent_groups": counted(facets.parent_groups),
+        "models": counted(facets.models),
+        "status_codes": [{"code": code, "count": count} for code, count in facets.status_codes],
+        "outcomes": counted(facets.outcomes),
+        "upstreams": counted(facets.upstreams),
+    }
 
 
 def log_json(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -484,6 +582,13 @@ def log_json(row: Mapping[str, Any]) -> dict[str, Any]:
         "rest_until": time_or_none(row["rest_until"]),
         "account": row["account"],
         "signature": row["signature"],
+        "input_tokens": row["input_tokens"],
+        "output_tokens": row["output_tokens"],
+        "cached_tokens": row["cached_tokens"],
+        "cache_write_tokens": row["cache_write_tokens"],
+        "reasoning_tokens": row["reasoning_tokens"],
+        "audio_tokens": row["audio_tokens"],
+        "cost_nano_usd": row["cost_nano"],
     }
 
 
@@ -523,6 +628,8 @@ def setting_json(setting: Setting, value: Value, language: Language) -> dict[str
         "required": setting.required,
         "unit": setting.unit,
         "group_overridable": setting.group_overridable,
+        "effect": setting.effect,
+        "pattern": setting.pattern,
     }
     for bound, limit in (("min_value", setting.minimum), ("max_value", setting.maximum)):
         if limit is not None:

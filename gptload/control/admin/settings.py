@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 
 from twisted.web.iweb import IRequest
 
+from gptload.control.admin import masked
 from gptload.control.admin.access import client_address
 from gptload.control.admin.audit import tell
 from gptload.control.admin.replies import language, page, reply, time_text
-from gptload.control.admin.requests import identifier, json_object, paging, query
+from gptload.control.admin.requests import body, identifier, json_object, paging, query
 from gptload.control.admin.routing import make_routes
-from gptload.control.admin.schemas import setting_change_json, settings_json
+from gptload.control.admin.schemas import NamedSetting, setting_change_json, settings_json
 from gptload.control.audit import Change
 from gptload.control.db.database import Database
 from gptload.control.db.queries import groups
@@ -49,7 +50,19 @@ class SettingRoutes:
             key for group in stored for key, value in group["config"].items() if value is not None
         )
         shown = settings_json(self._snapshots.system, chosen, overriders, language(request))
+        for heading in shown:
+            for item in heading["settings"]:
+                item["value"] = masked.setting_value(request, item["key"], item["value"])
         return reply(request, shown)
+
+    @routes.route("/api/settings/reveal", methods=["POST"])
+    async def reveal(self, request: IRequest) -> bytes:
+        """A setting that is masked in a browser's list; written down in the audit log."""
+        key = body(request, NamedSetting).key
+        if key not in masked.SECRET_SETTINGS:
+            raise ValidationFailed(f"key is one of {', '.join(masked.SECRET_SETTINGS)}")
+        tell(request, Change(None, {"key": key}))
+        return reply(request, {"key": key, "value": self._snapshots.system[key]})
 
     @routes.route("/api/settings", methods=["PUT"])
     async def change(self, request: IRequest) -> bytes:
@@ -58,8 +71,12 @@ class SettingRoutes:
             return reply(request)
         values: dict[str, Value | None] = {}
         faults: list[str] = []
-        for key, value in given.items():
+        for key, sent in given.items():
             try:
+                value = sent
+                if not masked.sees_secrets(request):
+                    held = self._snapshots.system.get(key)
+                    value = masked.unmasked_setting(key, sent, held)
                 values[key] = settings.check(key, value, for_group=False)
             except ValidationFailed as error:
                 faults.append(error.message[:300])

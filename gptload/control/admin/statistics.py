@@ -24,6 +24,7 @@ from gptload.control.db.database import Database
 from gptload.control.db.queries import statistics
 from gptload.control.db.queries.keys import open_for_people
 from gptload.control.groups import FRESH_S, Drain
+from gptload.control.spending import KINDS, Spending
 from gptload.control.statistics import (
     DAY,
     EVERYTHING,
@@ -32,7 +33,6 @@ from gptload.control.statistics import (
     Subject,
     Tally,
     axis,
-    histogram,
     kept_s,
     of_group,
     of_key,
@@ -42,7 +42,7 @@ from gptload.control.statistics import (
 )
 from gptload.control.waiting import at_most
 from gptload.core.errors import ValidationFailed
-from gptload.core.histogram import BUCKETS, bounds_of
+from gptload.core.histogram import BUCKETS, bounds_of, percentiles
 from gptload.core.vault import Vault, mask
 
 _LONGEST_S: Final = 1830 * DAY
@@ -382,14 +382,29 @@ def _figures(tally: Tally, seconds: float) -> dict[str, Any]:
         "retried_outcomes": retried,
         "latency": _percentiles(tally.total_ms),
         "first_byte": _percentiles(tally.first_byte_ms),
+    } | _spending_json(tally.spent)
+
+
+def _spending_json(spent: Spending) -> dict[str, Any]:
+    """Tokens are null where no answer told of any, the cost where no price is known.
+
+    `priced_share`: how much of the tokens the cost is of, from 0 to 1.
+    """
+    whole = spent.input + spent.output
+    return {
+        "tokens": {kind: getattr(spent, kind) for kind in KINDS} if spent.counted else None,
+        "cost_nano_usd": spent.cost_nano if spent.priced else None,
+        "attempts_with_usage": spent.counted,
+        "attempts_priced": spent.priced,
+        "priced_share": spent.priced_tokens / whole if whole else None,
     }
 
 
 def _percentiles(counts: dict[int, int]) -> dict[str, Any]:
-    whole = histogram(counts)
+    half, most, nearly_all = percentiles(counts, (0.5, 0.95, 0.99))
     return {
         "count": sum(counts.values()),
-        "p50_ms": whole.percentile(0.5),
-        "p95_ms": whole.percentile(0.95),
-        "p99_ms": whole.percentile(0.99),
+        "p50_ms": half,
+        "p95_ms": most,
+        "p99_ms": nearly_all,
     }

@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
-from gptload.control.db.database import run_write
+from gptload.control.db.database import run_read, run_write
 from gptload.core.errors import DatabaseUnavailable, GptloadError
 
 # Any number, as long as nobody else who uses the same database takes it.
@@ -43,6 +43,11 @@ def migrate(engine: Engine) -> str:
     return run_write(engine, _migrate)
 
 
+def is_current(engine: Engine) -> bool:
+    """Whether `migrate` would find nothing to do."""
+    return run_read(engine, _is_current)
+
+
 def undo(engine: Engine, revision: str) -> None:
     """Take steps back to `revision`; `base` is the empty database."""
     run_write(engine, _undo, revision)
@@ -66,6 +71,12 @@ def _migrate(connection: Connection) -> str:
             )
         command.upgrade(config, "head")
         return known.get_current_head() or ""
+
+
+def _is_current(connection: Connection) -> bool:
+    with _configuration(connection) as config:
+        head = ScriptDirectory.from_config(config).get_current_head()
+        return MigrationContext.configure(connection).get_current_revision() == head
 
 
 def _undo(connection: Connection, revision: str) -> None:

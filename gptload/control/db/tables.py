@@ -204,19 +204,41 @@ request_logs = Table(
     Column("rest_until", Instant, nullable=True),
     Column("account", String(128), nullable=False, server_default=""),
     Column("signature", String(255), nullable=False, server_default=""),
-    Index("idx_request_logs_timestamp", "timestamp", "id"),
-    Index("idx_request_logs_group_id", "group_id", "timestamp"),
-    # One for each filter, in the order in which rows are shown, so that a page and a count
-    # touch only what matches.
-    Index("idx_request_logs_key", "key_hash", "timestamp", "id"),
-    Index("idx_request_logs_model_time", "model", "timestamp", "id"),
-    Index("idx_request_logs_group_name", "group_name", "timestamp", "id"),
-    Index("idx_request_logs_parent_name", "parent_group_name", "timestamp", "id"),
-    Index("idx_request_logs_success", "is_success", "timestamp", "id"),
-    Index("idx_request_logs_type", "request_type", "timestamp", "id"),
-    Index("idx_request_logs_status", "status_code", "timestamp", "id"),
-    Index("idx_request_logs_ip", "source_ip", "timestamp", "id"),
+    Column("kind_id", Id, nullable=False, server_default="0"),  # of log_kinds
+    # None is not said, or not known; see gptload.core.usage and gptload.control.prices.
+    Column("input_tokens", Integer, nullable=True),
+    Column("output_tokens", Integer, nullable=True),
+    Column("cached_tokens", Integer, nullable=True),
+    Column("cache_write_tokens", Integer, nullable=True),
+    Column("reasoning_tokens", Integer, nullable=True),
+    Column("audio_tokens", Integer, nullable=True),
+    Column("cost_nano", BigInteger, nullable=True),  # nano-dollars
+    # Each filter has one that is read in the order in which rows are shown, and holds all
+    # that it takes to pass over a row: see queries/logs.py.
+    Index("idx_request_logs_timestamp", "timestamp", "id", "kind_id"),
+    Index("idx_request_logs_kind", "kind_id", "timestamp", "id"),
+    Index("idx_request_logs_key", "key_hash", "timestamp", "id", "kind_id"),
+    Index("idx_request_logs_ip", "source_ip", "kind_id", "timestamp", "id"),
     Index("idx_request_logs_exchange_id", "exchange_id"),
+)
+
+# Ours: what rows of the log have in common that people filter by, and how many there are.
+# Some thousands of these stand for all combinations that happened, so that any two filters
+# are one question, and a total is a sum of few numbers. Written with the rows themselves.
+log_kinds = Table(
+    "log_kinds",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("digest", String(32), nullable=False),  # of all that follows
+    Column("group_name", String(255), nullable=False),
+    Column("parent_group_name", String(255), nullable=False),
+    Column("model", String(255), nullable=False),  # "…": of many, see queries/logkinds.py
+    Column("is_success", Boolean, nullable=False),
+    Column("status_code", Integer, nullable=False),
+    Column("request_type", String(20), nullable=False),
+    Column("count", BigInteger, nullable=False, server_default="0"),
+    UniqueConstraint("digest", name="idx_log_kinds_digest"),
+    sqlite_autoincrement=True,  # a row that is still on its way must not meet a new one
 )
 
 # Ours, in the place of the reference's hourly statistics: what happened in each minute,
@@ -234,7 +256,7 @@ rollups = Table(
     Column("requests", BigInteger, nullable=False, server_default="0"),
     Column("succeeded", BigInteger, nullable=False, server_default="0"),
     Column("attempts", BigInteger, nullable=False, server_default="0"),
-    Column("detail", Text, nullable=False),  # ends and histograms, as JSON
+    Column("detail", Text, nullable=False),  # ends, histograms, tokens and cost, as JSON
 )
 
 # Ours: records of the log that no roll-up counts yet, as journal lines, a row a slice.

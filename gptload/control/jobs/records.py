@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, get_type_hints
 
-from attrs import frozen
+from attrs import field, frozen
 from sqlalchemy import Connection
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from gptload.control.db.database import Database
 from gptload.control.db.queries import records as queries
 from gptload.control.loop import Loop
+from gptload.control.spending import Spending
 from gptload.control.status import Job
 from gptload.core.errors import DatabaseUnavailable
 from gptload.core.pace import Pace
@@ -47,12 +48,14 @@ class Step:
         offset: how far the segment is read now.
         is_gone: whether the segment is done with and its file deleted.
         unreadable: lines that are no record.
+        spent: tokens and cost of what was moved, by group.
     """
 
     offset: int
     is_gone: bool = False
     unreadable: int = 0
     refused: tuple[tuple[str, str], ...] = ()
+    spent: Mapping[int, Spending] = field(factory=dict)
 
 
 @frozen
@@ -64,7 +67,11 @@ class Backlog:
 
 
 class Records(Service):
-    """Moves records every `interval_s()`, and at once for whoever asks by `drain`."""
+    """Moves records every `interval_s()`, and at once for whoever asks by `drain`.
+
+    Attributes:
+        spent: tokens and cost of all that it has moved, by group.
+    """
 
     log = Logger()
 
@@ -75,16 +82,21 @@ class Records(Service):
         directory: Path,
         interval_s: Callable[[], float],
         job: Job | None = None,
+        limit_bytes: int = 0,
     ) -> None:
         """
         Args:
             directory: the journal's.
             interval_s: asked each time, so that a change needs no restart; 0 is at once.
+            limit_bytes: of the journal; 0 for none. Half of it is moved before its time,
+                so that only a database that is away ever fills it.
         """
+        self.spent: dict[int, Spending] = {}
         self._clock = clock
         self._database = database
         self._directory = directory
         self._interval_s = interval_s
+        self._limit_bytes = limit_bytes
         self._lock = DeferredLock()
         # How far each segment is read, as the database says; spares it idle questions.
         self._offsets: dict[str, int] | None = None
@@ -121,8 +133,12 @@ class Records(Service):
             await self._try_drain()
 
     async def _tick(self) -> None:
-        if self._clock.seconds() - self._drained_at >= self._interval_s():
+        is_due = self._clock.seconds() - self._drained_at >= self._interval_s()
+        if is_due or self._is_half_full():
             await self._try_drain()
+
+    def _is_half_full(self) -> bool:
+        return 0 < self._limit_bytes <= 2 * self.backlog().waiting_bytes
 
     async def _try_drain(self) -> None:
         try:
@@ -170,13 +186,15 @@ class Records(Service):
             while True:
                 step = await self._database.write(_move, path)
                 self._report(path, step)
+                for group_id, spent in step.spent.items():
+                    self.spent.setdefault(group_id, Spending()).add(spent)
                 if step.is_gone:
                     gone.append(path.name)
                     break
-                if step.offset >= size or step.offset == offsets.get(path.name, 0):
-                    offsets[path.name] = step.offset
+                former, offsets[path.name] = offsets.get(path.name, 0), step.offset
+                # A complete one goes by the next step: a full journal waits for its room.
+                if step.offset == former or (step.offset >= size and not _is_complete(path)):
                     break
-                offsets[path.name] = step.offset
         await self._forget(gone)
 
     async def _forget(self, names: list[str]) -> None:
@@ -215,7 +233,7 @@ def _move(connection: Connection, path: Path) -> Step:
         records = [record for record in decode(lines) if _is_sound(record)]
         moved = queries.move(connection, records, path.name, offset)
         # Deleting has to wait for the commit, so for the next step.
-        return Step(offset, False, count - len(records), moved.refused)
+        return Step(offset, False, count - len(records), moved.refused, moved.spent)
     if complete and at_end:
         path.unlink(missing_ok=True)
         return Step(offset, is_gone=True)

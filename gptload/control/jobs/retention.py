@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import Column, Connection, Table, delete, select
+from sqlalchemy import Connection
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from gptload.control.db.database import Database
-from gptload.control.db.queries import rollups
-from gptload.control.db.tables import key_changes, request_logs
+from gptload.control.db.queries import logkinds, logs, rollups, timeline
 from gptload.control.loop import Loop
 from gptload.control.statistics import MOST_SUBJECTS, kept_s
 from gptload.control.status import Job
@@ -73,9 +72,11 @@ class Retention(Service):
         days = self._keep_days()
         if days <= 0:
             return 0
-        logs = await self._delete(request_logs, request_logs.c.timestamp, now - days * DAY_S)
-        await self._delete(key_changes, key_changes.c.at, now - days * DAY_S)
-        return logs
+        before = now - days * DAY_S
+        count = await self._in_slices(logs.delete_slice, before)
+        await self._database.write(logkinds.forget_empty)
+        await self._in_slices(timeline.delete_slice, before)
+        return count
 
     async def _turn(self) -> None:
         try:
@@ -102,17 +103,12 @@ class Retention(Service):
                         rollups.delete_slice, kind, step, now - seconds, SLICE_ROWS
                     )
 
-    async def _delete(self, table: Table, time: Column[float], before: float) -> int:
+    async def _in_slices(
+        self, delete: Callable[[Connection, float, int], int], before: float
+    ) -> int:
         total = 0
         while True:
-            count = await self._database.write(_delete_slice, table, time, before)
+            count = await self._database.write(delete, before, SLICE_ROWS)
             total += count
             if count < SLICE_ROWS or self._stopping:
                 return total
-
-
-def _delete_slice(connection: Connection, table: Table, time: Column[float], before: float) -> int:
-    # The inner query walks the index on the time, so that a slice costs the same at any size.
-    old = select(table.c.id).where(time < before).order_by(time).limit(SLICE_ROWS).subquery()
-    # In a table of its own, or MySQL would not let itself read what it deletes from.
-    return connection.execute(delete(table).where(table.c.id.in_(select(old.c.id)))).rowcount

@@ -21,7 +21,7 @@ from gptload.core.errors import DatabaseUnavailable
 # The longer, the fewer rows are written for a record.
 INTERVAL_S: Final = 30.0
 # One transaction: others who write wait for a slice, never for all of it.
-SLICE_RECORDS: Final = 5000
+SLICE_RECORDS: Final = 2500
 
 
 class Rollups(Service):

@@ -36,6 +36,7 @@ from gptload.core.settings import Settings
 from gptload.core.snapshot import Upstream
 from gptload.core.vault import Vault
 from gptload.link.messages import KeyChange
+from gptload.link.rehearsal import Rehearse, no_data_plane
 from gptload.provider import discover
 from gptload.wire.client import Reply
 from gptload.wire.upstream import Trouble, UpstreamFailure
@@ -169,6 +170,7 @@ class Admin:
         self.breakers = Breakers()
         self.status = Status()
         self.counters = Counted()
+        self.rehearse: Rehearse = no_data_plane
         self.tasks = Tasks(reactor, self.database, "the tests")
         self.live = Live(reactor, time.monotonic, self.breakers, "1.2.3", lambda: 3)
         self.site = make_site(
@@ -191,8 +193,10 @@ class Admin:
                 live=self.live,
                 breakers=self.breakers,
                 status=self.status,
+                rehearse=lambda group_id, model: self.rehearse(group_id, model),
                 counters=self.counters,
                 metrics_token=METRICS_TOKEN,
+                site=folder.parent / "site",  # which is there where a test makes it
             )
         )
         self._port: Any = None

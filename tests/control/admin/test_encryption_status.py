@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Connection, update
 
-from gptload.control.admin.dashboard import mismatch
-from gptload.control.db.queries.encryption import Sample
+from gptload.control.db.queries.encryption import Sample, mismatch
 from gptload.control.db.tables import api_keys
 from tests.control.admin.conftest import Admin, MakeAdmin
 

@@ -12,6 +12,8 @@ from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 
 from gptload.control.live import MOST_LISTENERS
+from gptload.core.keystate import State
+from gptload.link.messages import KeyStateChanged
 from tests.control.admin.conftest import Admin
 from tests.parts.records import make_record
 
@@ -94,3 +96,54 @@ async def test_one_listener_too_many_is_told_to_come_later(admin: Admin) -> None
 async def test_without_the_key_there_is_no_stream(admin: Admin) -> None:
     answer = await admin.call("GET", "/api/live", key=None)
     answer.refused(401, "UNAUTHORIZED")
+
+
+async def test_other_topics_are_told_to_whoever_asks(admin: Admin) -> None:
+    group = await admin.group()
+    admin.live.startService()
+    response = await admin.send("GET", f"/api/live?topics=stats,tasks,logs,keys:{group}")
+    reader = Reader()
+    response.deliverBody(reader)
+    await until(admin, reader.events)
+    admin.live.noted([make_record(id="r1", group_id=group), make_record(id="r2")])
+    admin.live.key_changed(KeyStateChanged(group, 5, State.RESTING, 1, 1_900_000_000.0))
+    admin.live.key_changed(KeyStateChanged(group + 1, 6, State.INVALID, 3, None))
+    await until(admin, lambda: b"event: logs" in reader.data and b"event: keys" in reader.data)
+    named = dict(
+        zip(
+            [line[7:] for line in reader.data.decode().splitlines() if line.startswith("event: ")],
+            reader.events(),
+            strict=True,
+        )
+    )
+    assert named["tasks"] == []
+    assert [item["id"] for item in named["logs"]["items"]] == ["r1", "r2"]
+    assert named["logs"]["skipped"] == 0
+    assert named["keys"] == {
+        "group_id": group,
+        "changes": [
+            {
+                "id": 5,
+                "state": "resting",
+                "strikes": 1,
+                "rest_until": "2030-03-17T17:46:40Z",
+            }
+        ],
+        "is_all": True,
+    }
+    ids = [int(line[4:]) for line in reader.data.decode().splitlines() if line.startswith("id: ")]
+    assert ids == sorted(set(ids))
+    await admin.live.stopService()
+    assert await reader.ended
+
+
+async def test_a_topic_that_nobody_knows_is_refused(admin: Admin) -> None:
+    for topics in (
+        "weather",
+        "keys",
+        "keys:x",
+        "keys:-1",
+        ",".join(f"keys:{n}" for n in range(30)),
+    ):
+        answer = await admin.call("GET", f"/api/live?topics={topics}")
+        answer.refused(400, "VALIDATION_FAILED")

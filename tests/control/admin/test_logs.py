@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import time
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
 from twisted.internet.defer import Deferred
 
+from gptload.proxy.trace import NAMES
 from tests.control.admin.conftest import Admin
 from tests.parts.records import make_record
 
@@ -83,6 +86,13 @@ async def test_a_row_as_the_api_shows_it(admin: Admin) -> None:
             "rest_until": "2027-01-15T08:01:00.25Z",
             "account": "org-1",
             "signature": "openai.invalid C",
+            "input_tokens": None,
+            "output_tokens": None,
+            "cached_tokens": None,
+            "cache_write_tokens": None,
+            "reasoning_tokens": None,
+            "audio_tokens": None,
+            "cost_nano_usd": None,
         }
     ]
 
@@ -194,6 +204,76 @@ async def test_filters(admin: Admin, query: str, wanted: str) -> None:
 async def test_times(admin: Admin, query: str, wanted: str) -> None:
     await fill(admin)
     assert await found(admin, query) == set(wanted)
+
+
+async def test_the_log_is_narrowed_by_what_the_reference_has_no_filter_for(admin: Admin) -> None:
+    await fill(admin)
+    all_of_them = await admin.aggregate("all_of_them")
+    admin.write_journal(
+        make_record(
+            id="d",
+            at=AT + 9000,
+            exchange_id="an exchange",
+            outcome="upstream_fault",
+            status_code=503,
+            upstream="https://100%.example/v1/chat",
+            total_ms=2500,
+            is_stream=True,
+        )
+    )
+    for asked, wanted in [
+        ("outcome=ok", "ac"),
+        ("outcome=rate_limited", "b"),
+        ("outcome=rate_limited,%20upstream_fault", "bd"),
+        ("outcome=ok,upstream_fault&group_name=alpha", "a"),
+        ("outcome=", "abcd"),
+        ("outcome=" + ",".join(NAMES), "abcd"),
+        ("status_code=429,500-599", "bd"),
+        ("status_code=429,x", "abcd"),
+        ("upstream=100%25.EX", "d"),
+        ("upstream=_", ""),
+        ("slower_than=2499", "d"),
+        ("slower_than=2500", ""),
+        ("slower_than=soon", "abcd"),
+        ("is_stream=true", "d"),
+        ("exchange_id=an%20exchange", "d"),
+        ("request_id=an%20exchange&outcome=ok", ""),
+        (f"group={all_of_them}", "b"),
+    ]:
+        assert await found(admin, asked) == set(wanted), asked
+        lines = await admin.call("GET", f"/api/logs/export.jsonl?{asked}")
+        text = lines.said if isinstance(lines.said, bytes) else json.dumps(lines.said).encode()
+        ids = [json.loads(line)["id"] for line in text.splitlines()]
+        assert (sorted(ids), lines.status) == (sorted(wanted), 200), asked
+    answer = await admin.call("GET", "/api/logs?outcome=ok,bad")
+    assert "rate_limited" in answer.refused(400, "VALIDATION_FAILED")
+    (await admin.call("GET", "/api/logs?group=x")).refused(400, "BAD_REQUEST")
+    (await admin.call("GET", "/api/logs?group=999")).refused(404, "NOT_FOUND")
+
+
+async def test_what_the_log_can_be_narrowed_to_is_counted(admin: Admin) -> None:
+    nothing = await admin.api("GET", "/logs/facets")
+    assert nothing == {name: [] for name in nothing}
+    now = time.time()
+    a, b = "https://a.example/v1/chat", "https://b.example/v1/chat"
+    good = {"group_name": "alpha", "model": "m", "upstream": a}
+    bad = {"outcome": "rate_limited", "status_code": 429, "upstream": b, "group_id": 2}
+    admin.write_journal(
+        *(make_record(at=now - number * 86_400, **good) for number in range(3)),
+        make_record(at=now, model="n", group_name="beta", parent_group_name="both", **bad),
+        make_record(at=now, model="", group_name="", upstream=""),
+    )
+    assert await admin.api("GET", "/logs/facets") == {
+        "groups": [{"name": "alpha", "count": 3}, {"name": "beta", "count": 1}],
+        "parent_groups": [{"name": "both", "count": 1}],
+        "models": [{"name": "m", "count": 3}, {"name": "n", "count": 1}],
+        "status_codes": [{"code": 200, "count": 4}, {"code": 429, "count": 1}],
+        "outcomes": [{"name": "ok", "count": 4}, {"name": "rate_limited", "count": 1}],
+        "upstreams": [
+            {"name": "https://a.example", "count": 3},
+            {"name": "https://b.example", "count": 1},
+        ],
+    }
 
 
 async def test_a_filter_that_no_column_could_hold_is_refused(admin: Admin) -> None:

@@ -41,6 +41,8 @@ async def test_all_settings_are_listed_under_their_headings(admin: Admin) -> Non
         "required": True,
         "unit": "",
         "group_overridable": True,
+        "effect": "request",
+        "pattern": "",
         "is_set": False,
         "set_at": None,
         "overridden_by": 0,
@@ -48,6 +50,8 @@ async def test_all_settings_are_listed_under_their_headings(admin: Admin) -> Non
     logging = shown["enable_request_body_logging"]
     assert (logging["value"], logging["default_value"], logging["type"]) == (False, "false", "bool")
     assert "min_value" not in shown["proxy_url"]
+    assert shown["session_affinity"]["pattern"].startswith("(prefix|")
+    assert shown["request_log_retention_days"]["effect"] == "run"
 
 
 async def test_a_change_is_in_force_when_the_call_returns(admin: Admin) -> None:

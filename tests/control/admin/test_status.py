@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from gptload.control.status import PlaneView
 from gptload.core.breaker import State
 from gptload.core.errors import DatabaseUnavailable
@@ -15,7 +17,7 @@ AT = 1_800_000_000.0
 async def test_all_that_a_node_knows_of_itself_is_told(admin: Admin) -> None:
     status = admin.status
     status.started_at = AT
-    status.look = lambda: PlaneView(3, 5, 2, 1000, 7)
+    status.look = lambda: PlaneView(3, 5, 2, 1000, 7, 5000)
     status.loop_delay.note(0.5)
     status.loop_delay.note(0.012)
     status.job("ledger").succeeded(AT, AT + 1)
@@ -32,7 +34,12 @@ async def test_all_that_a_node_knows_of_itself_is_told(admin: Admin) -> None:
             "since": "2027-01-15T08:00:05Z",
             "reason": "The database is locked",
         },
-        "journal": {"waiting_bytes": size + 1000, "segments": 1, "dropped": 7},
+        "journal": {
+            "waiting_bytes": size + 1000,
+            "segments": 1,
+            "dropped": 7,
+            "limit_bytes": 5000,
+        },
         "jobs": [
             {
                 "name": "ledger",
@@ -60,6 +67,22 @@ async def test_all_that_a_node_knows_of_itself_is_told(admin: Admin) -> None:
         "connections": {"open": 5, "idle": 2},
         "event_loop": {"delay_ms": 12.0, "worst_ms": 500.0},
     }
+
+
+async def test_the_one_node_that_there_is_tells_of_itself(admin: Admin) -> None:
+    admin.status.started_at = time.time() - 90
+    admin.status.job("ledger").succeeded(AT, AT + 1)
+    (node,) = await admin.api("GET", "/nodes")
+    status = await admin.api("GET", "/status")
+    meta = await admin.api("GET", "/meta")
+    assert (node["name"], node["role"]) == (meta["node"], meta["role"]) != ("", "")
+    assert node["database"] == status.pop("database") | {"kind": meta["database"]["kind"]}
+    assert {name: node[name] for name in status} == status
+    assert 90 <= node["uptime_s"] < 100
+    before = node["settings_version"]
+    await admin.api("PUT", "/settings", {"max_retries": 7})
+    (node,) = await admin.api("GET", "/nodes")
+    assert node["settings_version"] > before
 
 
 async def test_it_answers_while_the_database_does_not(admin: Admin) -> None:

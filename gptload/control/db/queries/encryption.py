@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Final
 
 from attrs import frozen
 from sqlalchemy import Connection, select
 
 from gptload.control.db.tables import api_keys
-from gptload.core.vault import Vault, VaultError
+from gptload.core.vault import Vault, VaultError, is_sealed
 
 _SAMPLE: Final = 20
+_FEW, _MOST = 0.2, 0.8
 
 
 @frozen
@@ -20,8 +20,8 @@ class Sample:
 
     Attributes:
         size: how many were looked at; without any the shares mean nothing.
-        plain: their hash is the one of a key that isn't encrypted.
-        readable: they open with our key, and their hash is ours.
+        plain: they are not encrypted.
+        readable: they open with our key, or without one.
     """
 
     size: int
@@ -32,27 +32,36 @@ class Sample:
 def sample(connection: Connection, vault: Vault) -> Sample:
     """Look at the first keys that have a hash. Decrypts here, in the database's thread."""
     table = api_keys.c
-    query = (
-        select(table.key_value, table.key_hash)
-        .where(table.key_hash != "")
-        .order_by(table.id)
-        .limit(_SAMPLE)
-    )
+    query = select(table.key_value).where(table.key_hash != "").order_by(table.id).limit(_SAMPLE)
     rows = connection.execute(query).all()
     if not rows:
         return Sample(0)
-    plain = sum(_plain_hash(value) == key_hash for value, key_hash in rows)
-    readable = sum(_is_ours(vault, value, key_hash) for value, key_hash in rows)
-    return Sample(len(rows), plain / len(rows), readable / len(rows))
+    values = [value for (value,) in rows]
+    plain = sum(not is_sealed(value) for value in values)
+    readable = sum(_opens(vault, value) for value in values)
+    return Sample(len(values), plain / len(values), readable / len(values))
 
 
-def _plain_hash(value: str) -> str:
-    # What a plain text is behind its mark is known without any key.
-    return hashlib.sha256(value.removeprefix("g0:").encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _is_ours(vault: Vault, value: str, key_hash: str) -> bool:
+def _opens(vault: Vault, value: str) -> bool:
     try:
-        return vault.hash(vault.open(value)) == key_hash
+        vault.open(value)
     except VaultError:
         return False
+    return True
+
+
+def mismatch(found: Sample, encrypts: bool) -> str:
+    """How ENCRYPTION_KEY and the stored keys disagree; empty if they don't.
+
+    Args:
+        encrypts: whether there is an ENCRYPTION_KEY.
+    """
+    if not found.size:
+        return ""
+    if encrypts and found.plain > _MOST:
+        return "data_not_encrypted"
+    if not encrypts and found.plain < _FEW:
+        return "key_not_configured"
+    if encrypts and found.plain < _FEW and found.readable < _FEW:
+        return "key_mismatch"
+    return ""

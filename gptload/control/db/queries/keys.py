@@ -8,14 +8,32 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from attrs import frozen
-from sqlalchemy import Connection, and_, delete, func, insert, literal, not_, select, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.ext.compiler import compiles
 
 from gptload.control.db.queries import keystates
 from gptload.control.db.queries.groups import must_exist
 from gptload.control.db.queries.keystates import Loaded
 from gptload.control.db.tables import Instant, api_keys, key_changes, removed_keys
 from gptload.core.errors import NotFound
+from gptload.core.keykinds import KINDS
 from gptload.core.keypool import PoolKey
+from gptload.core.resttime import RATE_LIMIT_CAP_S
 from gptload.core.vault import Vault, VaultError
 
 # A database takes only so many values in one statement.
@@ -31,6 +49,7 @@ class KeyRow:
     Attributes:
         value: the key itself; None when it can't be decrypted.
         model_rests: epoch seconds by model; they may be over. None for none.
+        changed_at: epoch seconds of what last happened to it; None for nothing.
     """
 
     id: int
@@ -49,6 +68,7 @@ class KeyRow:
     weight: int
     account: str
     model_rests: dict[str, float] | None
+    changed_at: float | None
 
 
 def hashes(vault: Vault, secret: bytes) -> list[str]:
@@ -77,6 +97,9 @@ class KeyFilter:
         reason: why a key is not active, as its verdict said.
         value: a whole key.
         ids: of no others.
+        kind: ours: one of `gptload.core.keykinds.KINDS`.
+        notes: a part of the note, capitals aside.
+        exhausted: for `kind`: reasons that say that a key is used up.
     """
 
     status: str = ""
@@ -84,6 +107,9 @@ class KeyFilter:
     reason: str = ""
     value: str = ""
     ids: tuple[int, ...] | None = None
+    kind: str = ""
+    notes: str = ""
+    exhausted: frozenset[str] = frozenset()
 
 
 ALL = KeyFilter()
@@ -108,7 +134,57 @@ def _meant(group_id: int, wanted: KeyFilter, now: float, vault: Vault | None = N
         conditions.append(keys.key_hash.in_(hashes(vault, wanted.value.encode())))
     if wanted.ids is not None:
         conditions.append(keys.id.in_(wanted.ids))
+    if wanted.kind:
+        conditions.append(_kind(now, wanted.exhausted) == wanted.kind)
+    if wanted.notes:
+        conditions.append(func.lower(keys.notes).contains(wanted.notes.lower(), autoescape=True))
     return conditions
+
+
+class _ModelRests(ColumnElement[bool]):
+    """Whether a key rests for one of its models."""
+
+    inherit_cache = False
+    type = Boolean()
+
+    def __init__(self, now: float) -> None:
+        self.now = literal(now)
+
+
+# Each database has its own way to look through the values of a JSON object.
+_VALUES = {
+    "sqlite": "SELECT 1 FROM json_each(api_keys.model_rests) AS rests WHERE rests.value > {}",
+    "postgresql": (
+        "SELECT 1 FROM json_each_text(api_keys.model_rests) AS rests "
+        "WHERE CAST(rests.value AS DOUBLE PRECISION) > {}"
+    ),
+    "mysql": (
+        "SELECT 1 FROM JSON_TABLE(api_keys.model_rests, '$.*' COLUMNS (until DOUBLE PATH '$')) "
+        "AS rests WHERE rests.until > {}"
+    ),
+}
+
+
+@compiles(_ModelRests)
+def _model_rests(element: _ModelRests, compiler: Any, **kw: Any) -> str:
+    name = "mysql" if compiler.dialect.name == "mariadb" else compiler.dialect.name
+    return f"EXISTS ({_VALUES[name].format(compiler.process(element.now, **kw))})"
+
+
+def _kind(now: float, exhausted: frozenset[str]) -> Any:
+    """As `gptload.core.keykinds.kind_of` says it of one key."""
+    keys = api_keys.c
+    is_long = keys.rest_until - func.coalesce(keys.changed_at, keys.rest_until) > RATE_LIMIT_CAP_S
+    return case(
+        (keys.status != "active", keys.status),
+        (
+            func.coalesce(keys.rest_until, 0) > now,
+            case((or_(is_long, keys.reason.in_(sorted(exhausted))), "exhausted"), else_="cooling"),
+        ),
+        (and_(keys.model_rests.is_not(None), _ModelRests(now)), "cooling"),
+        (keys.failure_count > 0, "suspect"),
+        else_="active",
+    )
 
 
 _SHOWN = tuple(
@@ -130,8 +206,29 @@ _SHOWN = tuple(
         "weight",
         "account",
         "model_rests",
+        "changed_at",
     )
 )
+
+
+# By what a list of keys is put in order; `-` before it: the other way round.
+SORTS = ("id", "used", "requests", "strikes", "rest", "weight", "created", "status")
+
+
+def _order(sort: str) -> list[Any]:
+    keys = api_keys.c
+    column = {
+        "id": keys.id,
+        "used": keys.last_used_at,
+        "requests": keys.request_count,
+        "strikes": keys.failure_count,
+        "rest": keys.rest_until,
+        "weight": keys.weight,
+        "created": keys.created_at,
+        "status": keys.status,
+    }[sort.removeprefix("-")]
+    first = column.desc() if sort.startswith("-") else column.asc()
+    return [first.nulls_last(), keys.id.desc()] if column.nullable else [first, keys.id.desc()]
 
 
 def _shown(vault: Vault, rows: Iterable[Any]) -> list[KeyRow]:
@@ -147,25 +244,22 @@ def page(
     now: float,
     offset: int,
     limit: int,
+    sort: str = "-used",
 ) -> tuple[list[KeyRow], int]:
-    """Keys of a group, the last used first, and how many there are.
+    """Keys of a group in that order, and how many there are.
+
+    Args:
+        sort: one of `SORTS`, also with a `-` before it.
 
     Raises:
         NotFound: there is no such group.
     """
     must_exist(connection, group_id)
-    keys = api_keys.c
     conditions = _meant(group_id, wanted, now, vault)
     total = connection.execute(
         select(func.count()).select_from(api_keys).where(*conditions)
     ).scalar_one()
-    query = (
-        select(*_SHOWN)
-        .where(*conditions)
-        .order_by(keys.last_used_at.desc().nulls_last(), keys.id.desc())
-        .offset(offset)
-        .limit(limit)
-    )
+    query = select(*_SHOWN).where(*conditions).order_by(*_order(sort)).offset(offset).limit(limit)
     return _shown(vault, connection.execute(query)), total
 
 
@@ -313,6 +407,75 @@ def ids_after(
     return list(connection.execute(query.order_by(keys.id).limit(limit)).scalars())
 
 
+def meant_after(
+    connection: Connection,
+    group_id: int,
+    wanted: KeyFilter,
+    *,
+    now: float,
+    after_id: int,
+    limit: int,
+) -> list[int]:
+    """As `ids_after`, of those that a filter means.
+
+    Raises:
+        NotFound: there is no such group.
+    """
+    must_exist(connection, group_id)
+    keys = api_keys.c
+    query = select(keys.id).where(*_meant(group_id, wanted, now), keys.id > after_id)
+    return list(connection.execute(query.order_by(keys.id).limit(limit)).scalars())
+
+
+def states(connection: Connection, group_id: int, now: float) -> dict[str, int]:
+    """How many keys of a group there are in each state, as `KeyFilter.state` names them."""
+    keys = api_keys.c
+    rests = and_(keys.status == "active", func.coalesce(keys.rest_until, 0) > now)
+    state = case((rests, "resting"), else_=keys.status)
+    query = (
+        select(state.label("state"), func.count())
+        .where(keys.group_id == group_id)
+        .group_by(literal_column("state"))
+    )
+    found = dict.fromkeys(("active", "resting", "invalid", "disabled"), 0)
+    return found | dict(connection.execute(query).tuples().all())
+
+
+def kinds(
+    connection: Connection, group_id: int, exhausted: frozenset[str], now: float
+) -> dict[str, int]:
+    """How many keys of a group there are of each of `KINDS`.
+
+    Raises:
+        NotFound: there is no such group.
+    """
+    must_exist(connection, group_id)
+    kind = _kind(now, exhausted).label("kind")
+    query = (
+        select(kind, func.count())
+        .where(api_keys.c.group_id == group_id)
+        .group_by(literal_column("kind"))
+    )
+    counts = dict.fromkeys(KINDS, 0)
+    for word, count_ in connection.execute(query):
+        counts[word] = count_
+    return counts
+
+
+def reasons(connection: Connection, group_id: int, now: float, limit: int) -> list[tuple[str, int]]:
+    """Why keys of a group are not active, the most frequent first."""
+    keys = api_keys.c
+    is_well = and_(keys.status == "active", func.coalesce(keys.rest_until, 0) <= now)
+    query = (
+        select(keys.reason, func.count())
+        .where(keys.group_id == group_id, keys.reason != "", not_(is_well))
+        .group_by(keys.reason)
+        .order_by(func.count().desc(), keys.reason)
+        .limit(limit)
+    )
+    return [(reason, count) for reason, count in connection.execute(query)]
+
+
 def group_of(connection: Connection, key_id: int) -> int:
     """The id of a key's group.
 
@@ -324,6 +487,19 @@ def group_of(connection: Connection, key_id: int) -> int:
     if group_id is None:
         raise NotFound("Resource not found")
     return group_id
+
+
+def value_of(connection: Connection, vault: Vault, key_id: int) -> str | None:
+    """A key itself; None when it can't be decrypted.
+
+    Raises:
+        NotFound: there is no such key.
+    """
+    query = select(api_keys.c.key_value).where(api_keys.c.id == key_id)
+    stored: str | None = connection.execute(query).scalar()
+    if stored is None:
+        raise NotFound("Resource not found")
+    return open_for_people(vault, stored)
 
 
 # Deleting, and taking that back. A deleted key has its row in another table, so that
@@ -495,3 +671,28 @@ def write_weight(
         return row.group_id, vault.open(row.key_value)
     except VaultError:
         return row.group_id, None
+
+
+def write_all_notes(connection: Connection, key_ids: Sequence[int], notes: str, now: float) -> None:
+    """As `write_notes`, for many; those that are gone are passed over."""
+    keys = api_keys.c
+    for start in range(0, len(key_ids), CHUNK):
+        meant = keys.id.in_(key_ids[start : start + CHUNK])
+        connection.execute(update(api_keys).where(meant).values(notes=notes, updated_at=now))
+
+
+def write_weights(
+    connection: Connection, vault: Vault, key_ids: Sequence[int], weight: int, now: float
+) -> list[tuple[int, bytes]]:
+    """As `write_weight`, for many: ids and keys, but for those that can't be decrypted."""
+    keys = api_keys.c
+    found: list[tuple[int, bytes]] = []
+    for start in range(0, len(key_ids), CHUNK):
+        meant = keys.id.in_(key_ids[start : start + CHUNK])
+        connection.execute(update(api_keys).where(meant).values(weight=weight, updated_at=now))
+        for key_id, stored in connection.execute(select(keys.id, keys.key_value).where(meant)):
+            try:
+                found.append((key_id, vault.open(stored)))
+            except VaultError:
+                continue
+    return found

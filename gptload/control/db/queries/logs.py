@@ -1,38 +1,64 @@
 """The request log, as a person searches it.
 
-Every filter has an index that ends in the order in which rows are shown. A part of a
-name is first looked up among the names that there are, which are few, so that it too
-becomes a question that an index can answer.
+**How rows are found.** What people filter by, other than times, keys and addresses, is in
+a row's kind (`log_kinds`), and some thousands of kinds stand for all combinations. So any
+of these filters together are a set of kinds, found in a small table, and never a long walk
+past rows that fulfil one filter but not the other. The newest rows of a set of kinds are
+merged from the newest of each, from as few kinds as can hold them: n rows can only be of
+the n kinds that had a row last. How many rows there are is the sum of what kinds count.
+
+**What is bounded.** No index knows a part of an error's text, an outcome, an upstream or a
+duration, so `_LOOKED_AT` rows are looked at in one go, fewer where most of them have to be
+read; the answer says where it stopped, and a cursor goes on from there.
+Rows of a time, a key or an address are counted up to a bound. A page by its number costs
+more, the further it is from the first; a cursor costs the same everywhere.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from attrs import evolve, frozen
 from sqlalchemy import (
-    Column,
+    ARRAY,
+    BigInteger,
     ColumnElement,
     Connection,
     Select,
-    false,
+    bindparam,
+    delete,
     func,
     literal,
     or_,
     select,
+    true,
     union_all,
 )
 
+from gptload.control.db.queries import logkinds
 from gptload.control.db.queries.keys import CHUNK, hashes, open_for_people
-from gptload.control.db.tables import request_logs
+from gptload.control.db.tables import log_kinds, request_logs
+from gptload.control.statistics import OTHERS
 from gptload.core.vault import Vault
 
-COUNTED: Final = 10_000
-"""As far as rows are counted for who reads with a cursor."""
+Q = TypeVar("Q", bound=Select[Any])
 
-_MOST_NAMES: Final = 500
-_MOST_BRANCHES: Final = 20
+COUNTED: Final = 10_000
+"""As far as rows are counted, one by one, for who reads with a cursor."""
+
+COUNTED_FOR_PAGES: Final = 100_000
+"""As far as they are for who reads pages by their number, and would miss the rest."""
+
+_LOOKED_AT: Final = 100_000
+# Of these; the others are passed over by their kind, which the index holds.
+_READ_WHOLE: Final = 25_000
+# So many rows are sorted sooner than they are found in order.
+_FEW_ROWS: Final = 20_000
+_BRANCHES: Final = 40
+_MOST_MERGED: Final = 2000
+_MOST_GUESSES: Final = 30
 
 
 @frozen
@@ -42,7 +68,13 @@ class Filter:
     Attributes:
         model, group_name, parent_group_name, error: a part of the text; `%` and `_`
             stand for themselves.
+        upstream: a part of the address that was called.
+        either_group: a group's whole name, of the attempt's group or of its aggregate.
         key: a whole key.
+        exchange_id: of one client request.
+        status_codes: any of these; none of them: whatever it is.
+        outcomes: any of these names of an `Outcome`.
+        slower_than_ms: the client waited longer, all attempts together.
         since, until: epoch seconds, both included.
     """
 
@@ -54,26 +86,15 @@ class Filter:
     request_type: str = ""
     source_ip: str = ""
     is_success: bool | None = None
-    status_code: int | None = None
+    status_codes: frozenset[int] = frozenset()
+    outcomes: frozenset[str] = frozenset()
+    upstream: str = ""
+    either_group: str = ""
+    exchange_id: str = ""
+    slower_than_ms: int | None = None
+    is_stream: bool | None = None
     since: float | None = None
     until: float | None = None
-
-
-def page(
-    connection: Connection, vault: Vault, wanted: Filter, *, offset: int, limit: int
-) -> tuple[list[dict[str, Any]], int]:
-    """Rows by column, the newest first, and how many match.
-
-    `key_value` is the key itself, or None when it can't be decrypted.
-    """
-    search = _search(connection, vault, wanted)
-    # By id first: what is passed over then costs a step in an index, and no row is read.
-    query = _newest(search, request_logs.c.id, offset + limit).offset(offset).limit(limit)
-    ids = connection.execute(query).scalars().all()
-    # A last page says by itself how many there are; a rare text is looked for once, then.
-    is_last = 0 < len(ids) < limit or not (ids or offset)
-    total = offset + len(ids) if is_last else _count(connection, search)
-    return _rows(connection, vault, ids), total
 
 
 @frozen
@@ -94,27 +115,58 @@ class Stretch:
 
     Attributes:
         following: where the next older rows begin; None at the end.
-        total: how many rows match; no more than `COUNTED` + 1 is counted.
+        total: how many rows match; a bound where it isn't exact.
+        searched_since: epoch seconds; older rows have not been looked at for the text.
     """
 
     rows: list[dict[str, Any]]
     following: Place | None
     total: int
+    is_exact: bool = True
+    searched_since: float | None = None
+
+
+def page(
+    connection: Connection, vault: Vault, wanted: Filter, *, offset: int, limit: int
+) -> Stretch:
+    """Rows by column, the newest first, and how many match.
+
+    `key_value` is the key itself, or None when it can't be decrypted.
+    """
+    search = _search(connection, vault, wanted)
+    if offset and not search.texts:
+        # What lies behind the last row takes no looking for.
+        total, is_exact = _count(connection, search, COUNTED_FOR_PAGES)
+        if is_exact and offset >= total:
+            return Stretch([], None, total)
+    found = _newest(connection, search, offset, limit)
+    rows = _rows(connection, vault, [row_id for _, row_id in found.places])
+    if found.is_all and (rows or not offset):
+        # A last page says by itself how many there are.
+        total, is_exact = offset + len(found.places), found.searched_since is None
+    elif search.texts:
+        total, is_exact = _count_looked_at(connection, search)
+    elif not offset:
+        total, is_exact = _count(connection, search, COUNTED_FOR_PAGES)
+    return Stretch(rows, None, total, is_exact, found.searched_since)
 
 
 def stretch(
     connection: Connection, vault: Vault, wanted: Filter, after: Place | None, limit: int
 ) -> Stretch:
     """Rows older than a place. Costs the same anywhere; rows that come in move nothing."""
-    search = _search(connection, vault, wanted)
-    following = search if after is None else _older(search, after)
-    query = _newest(following, request_logs.c.id, limit + 1).limit(limit + 1)
-    ids = list(connection.execute(query).scalars())
-    rows = _rows(connection, vault, ids[:limit])
-    last = Place(rows[-1]["timestamp"], rows[-1]["id"]) if rows and len(ids) > limit else None
-    is_all = after is None and last is None
-    total = len(ids) if is_all else _count(connection, search, COUNTED + 1)
-    return Stretch(rows, last, total)
+    whole = _search(connection, vault, wanted)
+    search = whole if after is None else evolve(whole, after=after)
+    found = _newest(connection, search, 0, limit + 1)
+    rows = _rows(connection, vault, [row_id for _, row_id in found.places[:limit]])
+    last = _following(found, limit)
+    if after is None and found.is_all:
+        total, is_exact = len(found.places), found.searched_since is None
+    elif search.texts:
+        total, is_exact = _count_looked_at(connection, whole)
+    else:
+        total, is_exact = _count(connection, whole, COUNTED)
+    return Stretch(rows, last, total, is_exact, found.searched_since)
 
 
 def batch(
@@ -122,92 +174,341 @@ def batch(
 ) -> tuple[list[dict[str, Any]], Place | None]:
     """As `stretch`, for who reads it all: nothing is counted."""
     search = _search(connection, vault, wanted)
-    following = search if after is None else _older(search, after)
-    ids = connection.execute(_newest(following, request_logs.c.id, limit).limit(limit)).scalars()
-    rows = _rows(connection, vault, list(ids))
-    last = Place(rows[-1]["timestamp"], rows[-1]["id"]) if len(rows) == limit else None
-    return rows, last
+    if after is not None:
+        search = evolve(search, after=after)
+    found = _newest(connection, search, 0, limit + 1)
+    rows = _rows(connection, vault, [row_id for _, row_id in found.places[:limit]])
+    return rows, _following(found, limit)
 
 
 def latest_of_keys(
     connection: Connection, vault: Vault, wanted: Filter, after: str, limit: int
-) -> list[dict[str, Any]]:
-    """The latest matching row of each key, by the key's hash, from behind the hash `after`."""
-    table = request_logs.c
+) -> tuple[list[dict[str, Any]], str | None]:
+    """The latest matching row of each key, by the key's hash.
+
+    Args:
+        after: hash behind which to begin.
+        limit: how many keys are looked at; some may have no row that matches.
+
+    Returns:
+        The rows, and the hash to go on from; None at the end.
+    """
     search = _search(connection, vault, wanted)
-    conditions = list(search.conditions)
-    if search.branches:
-        conditions.append(or_(*search.branches))
-    hashes_query = (
-        select(table.key_hash)
-        .where(table.key_hash > after, *conditions)
-        .distinct()
-        .order_by(table.key_hash)
-        .limit(limit)
+    keys = sorted(search.hashes) if search.hashes else _keys(connection, after, limit)
+    latest = [_latest_of(connection, search, key) for key in keys if key > after]
+    rows = _rows(connection, vault, [row_id for row_id in latest if row_id is not None])
+    is_all = bool(search.hashes) or len(keys) < limit
+    return rows, None if is_all else keys[-1]
+
+
+def _keys(connection: Connection, after: str, limit: int) -> list[str]:
+    """Hashes of keys in the log, from behind that one on."""
+    table = request_logs.c
+    # From each to the next one in the index: as many steps as there are keys.
+    first = select(func.min(table.key_hash).label("value")).where(table.key_hash > after)
+    steps = first.cte("steps", recursive=True)
+    following = select(func.min(table.key_hash)).where(table.key_hash > steps.c.value)
+    steps = steps.union_all(select(following.scalar_subquery()).where(steps.c.value.is_not(None)))
+    query = select(steps.c.value).where(steps.c.value.is_not(None)).limit(limit)
+    return list(connection.execute(query).scalars())
+
+
+def _latest_of(connection: Connection, search: _Search, key: str) -> str | None:
+    conditions = [request_logs.c.key_hash == key, *_each(search), *search.times]
+    index = "idx_request_logs_exchange_id" if search.exchange_id else "idx_request_logs_key"
+    query = _using(select(request_logs.c.id), index).where(*conditions)
+    row_id: str | None = connection.execute(query.order_by(*_ORDER).limit(1)).scalar()
+    return row_id
+
+
+def delete_slice(connection: Connection, before: float, rows: int) -> int:
+    """Delete so many rows, the oldest first, that are older than that; how many went."""
+    table = request_logs.c
+    # Walks the index on the time, so that a slice costs the same at any size.
+    query = (
+        select(table.id, table.kind_id)
+        .where(table.timestamp < before)
+        .order_by(table.timestamp)
+        .limit(rows)
+        .with_for_update()
     )
-    found = list(connection.execute(hashes_query).scalars())
-    newest = func.row_number().over(
-        partition_by=table.key_hash, order_by=(table.timestamp.desc(), table.id.desc())
-    )
-    ranked = (
-        select(table.id, table.key_hash, newest.label("rank"))
-        .where(table.key_hash.in_(found), *conditions)
-        .subquery()
-    )
-    ids = select(ranked.c.id).where(ranked.c.rank == 1).order_by(ranked.c.key_hash)
-    return _rows(connection, vault, list(connection.execute(ids).scalars()))
+    found = connection.execute(query).all()
+    for begin in range(0, len(found), CHUNK):
+        ids = [row_id for row_id, _ in found[begin : begin + CHUNK]]
+        connection.execute(delete(request_logs).where(table.id.in_(ids)))
+    logkinds.count(connection, (kind_id for _, kind_id in found), -1)
+    return len(found)
+
+
+_ORDER: Final = (request_logs.c.timestamp.desc(), request_logs.c.id.desc())
 
 
 @frozen
 class _Search:
-    """What rows must fulfil: all of `conditions`, and one of `branches`.
+    """What rows must fulfil.
 
-    Each branch is read by itself in the order of its index, and no two hold the same
-    row: a database would sort everything that matches any of them.
+    Attributes:
+        kinds: how many rows each kind has, by its id; None for any kind.
+        hashes: of one key, any of them.
+        since, until: epoch seconds, both included.
+        after: all rows are older.
+        texts: what only the row itself tells, so that a search of many rows ends early.
+        looked_at: after so many.
     """
 
-    conditions: tuple[ColumnElement[bool], ...]
-    branches: tuple[ColumnElement[bool], ...] = ()
+    kinds: dict[int, int] | None
+    hashes: tuple[str, ...]
+    source_ip: str
+    since: float | None
+    until: float | None
+    texts: tuple[ColumnElement[bool], ...]
+    exchange_id: str = ""
+    looked_at: int = 0
+    after: Place | None = None
+
+    @property
+    def times(self) -> list[ColumnElement[bool]]:
+        """One bound at each end: a database may take any of two for its index."""
+        table = request_logs.c
+        place, found = self.after, []
+        until = self.until
+        if place is not None and (until is None or place.at <= until):
+            until = place.at
+            # Not as a pair: not every database bounds an index by that.
+            found.append(or_(table.timestamp < place.at, table.id < place.id))
+        if until is not None:
+            found.append(table.timestamp <= until)
+        if self.since is not None:
+            found.append(table.timestamp >= self.since)
+        return found
+
+    @property
+    def is_of_few(self) -> bool:
+        """Whether all rows of its kinds can be looked at."""
+        return self.kinds is not None and sum(self.kinds.values()) <= _FEW_ROWS
 
 
-def _older(search: _Search, place: Place) -> _Search:
-    table = request_logs.c
-    # Two conditions, because not every database bounds an index by a comparison of pairs.
-    before = (
-        table.timestamp <= place.at,
-        or_(table.timestamp < place.at, table.id < place.id),
-    )
-    return evolve(search, conditions=(*search.conditions, *before))
+@frozen
+class _Found:
+    """(timestamp, id) of rows, the newest first.
+
+    Attributes:
+        is_all: there are no more.
+        searched_since: no row from before it has been looked at.
+    """
+
+    places: list[tuple[float, str]]
+    is_all: bool
+    searched_since: float | None = None
 
 
-def _newest(search: _Search, column: Column[Any], limit: int) -> Select[Any]:
-    """The values of a column in the newest `limit` rows or more, the newest first."""
-    table = request_logs.c
-    order = (table.timestamp.desc(), table.id.desc())
-    query = select(table.timestamp, table.id, column.label("value")).where(*search.conditions)
-    if not search.branches:
-        return query.with_only_columns(column).order_by(*order)
-    parts = [
-        select(query.where(branch).order_by(*order).limit(limit).subquery())
-        for branch in search.branches
-    ]
-    found = union_all(*parts).subquery()
-    return select(found.c.value).order_by(found.c.timestamp.desc(), found.c.id.desc())
+def _following(found: _Found, limit: int) -> Place | None:
+    if len(found.places) > limit:
+        return Place(*found.places[limit - 1])
+    return None if found.searched_since is None else Place(found.searched_since, "")
 
 
-def _count(connection: Connection, search: _Search, most: int | None = None) -> int:
-    # Sums over branches: each is a stretch of one index.
-    total = 0
-    for branch in search.branches or (None,):
-        conditions = search.conditions if branch is None else (*search.conditions, branch)
-        query: Select[Any] = select(func.count()).select_from(request_logs).where(*conditions)
-        if most is not None:
-            some = select(request_logs.c.id).where(*conditions).limit(most - total).subquery()
-            query = select(func.count()).select_from(some)
-        total += connection.execute(query).scalar_one()
-        if most is not None and total >= most:
+def _newest(connection: Connection, search: _Search, offset: int, limit: int) -> _Found:
+    """Up to `limit` rows, without the first `offset` of them."""
+    if search.kinds is not None and not search.kinds:
+        return _Found([], is_all=True)
+    since = _reach(connection, search)
+    if since is not None:
+        search = evolve(search, since=since)
+    is_merged = search.kinds is not None and not search.texts and not search.hashes
+    if is_merged and not search.is_of_few and not search.exchange_id:
+        search, offset = _skipped(connection, search, offset)
+        places = _merged(connection, search, offset + limit)[offset:]
+    else:
+        query = _matching(search).order_by(*_ORDER).limit(limit).offset(offset)
+        places = [(row.timestamp, row.id) for row in connection.execute(query)]
+    is_all = len(places) < limit
+    return _Found(places, is_all, since if is_all else None)
+
+
+def _skipped(connection: Connection, search: _Search, offset: int) -> tuple[_Search, int]:
+    """The same without most of the first `offset` rows, and how many of them are left.
+
+    Rows between two moments are counted, and never put in order.
+    """
+    if offset <= _MOST_MERGED:
+        return search, offset
+    begin, end = _ends(connection, search)
+    per_s = sum((search.kinds or {}).values()) / max(end - begin, 1.0)
+    for _ in range(_MOST_GUESSES):
+        if offset <= _MOST_MERGED or end <= begin:
             break
-    return total
+        # A little less than a steady flow of rows would have it.
+        middle = max(end - 0.95 * offset / max(per_s, 1e-9), (begin + end) / 2)
+        part = evolve(search, since=math.nextafter(middle, math.inf), until=end)
+        count, is_exact = _count(connection, part, offset)
+        per_s = max(count, 1) / max(end - middle, 1e-6)
+        if is_exact:
+            offset, end = offset - count, middle
+        else:
+            begin = middle
+    return evolve(search, until=end), offset
+
+
+def _ends(connection: Connection, search: _Search) -> tuple[float, float]:
+    """Moments between which all rows are."""
+    time = request_logs.c.timestamp
+    found = [
+        connection.execute(select(function(time)).where(*search.times)).scalar()
+        for function in (func.min, func.max)
+    ]
+    begin, end = (float(at or 0.0) for at in found)
+    return begin, end
+
+
+def _reach(connection: Connection, search: _Search) -> float | None:
+    """How far back a text is looked for in one go; None is as far as there are rows."""
+    if not search.texts or search.is_of_few or search.exchange_id:
+        return None
+    query = select(request_logs.c.timestamp).where(*search.times).order_by(*_ORDER)
+    query = _using(query, "idx_request_logs_timestamp").offset(search.looked_at).limit(1)
+    since: float | None = connection.execute(query).scalar()
+    return since
+
+
+def _matching(search: _Search) -> Select[tuple[float, str]]:
+    """All rows that match, as one walk along the index that has the fewest to pass over."""
+    table = request_logs.c
+    query = select(table.timestamp, table.id)
+    if search.exchange_id:
+        query = _using(query, "idx_request_logs_exchange_id").where(*_each(search))
+        if search.hashes:
+            query = query.where(table.key_hash.in_(search.hashes))
+        return query.where(*search.times)
+    if search.is_of_few:
+        query = _using(query, "idx_request_logs_kind").where(table.kind_id.in_(search.kinds or ()))
+        if search.hashes:
+            query = query.where(table.key_hash.in_(search.hashes))
+        if search.source_ip:
+            query = query.where(table.source_ip == search.source_ip)
+        return query.where(*search.texts, *search.times)
+    if search.hashes:
+        index, conditions = "idx_request_logs_key", [table.key_hash.in_(search.hashes)]
+    else:
+        index, conditions = "idx_request_logs_timestamp", []
+    return _using(query, index).where(*conditions, *_each(search), *search.times)
+
+
+def _each(search: _Search) -> list[ColumnElement[bool]]:
+    """What each row of a walk along an index is asked."""
+    table = request_logs.c
+    conditions: list[ColumnElement[bool]] = []
+    if search.kinds is not None:
+        # An expression, so that nobody thinks of another index.
+        conditions.append((table.kind_id + 0).in_(search.kinds))
+    if search.source_ip:
+        conditions.append(table.source_ip == search.source_ip)
+    if search.exchange_id:
+        conditions.append(table.exchange_id == search.exchange_id)
+    return [*conditions, *search.texts]
+
+
+def _merged(connection: Connection, search: _Search, limit: int) -> list[tuple[float, str]]:
+    """The newest rows of many kinds: n of them are of the n kinds that had a row last."""
+    table = request_logs.c
+    index, address = "idx_request_logs_kind", []
+    if search.source_ip:
+        index, address = "idx_request_logs_ip", [table.source_ip == search.source_ip]
+    last = _using(select(func.max(table.timestamp)), index).where(
+        table.kind_id == log_kinds.c.id, *address, *search.times
+    )
+    query = select(last.correlate(log_kinds).scalar_subquery().label("last"), log_kinds.c.id)
+    if search.kinds is not None:
+        query = query.where(log_kinds.c.id.in_(search.kinds))
+    ranked = query.subquery()
+    ordered = select(ranked).where(ranked.c.last.is_not(None)).order_by(ranked.c.last.desc())
+    kinds = connection.execute(ordered).all()
+    places: list[tuple[float, str]] = []
+    for begin in range(0, len(kinds), _BRANCHES):
+        if len(places) >= limit:
+            floor = places[limit - 1][0]
+            if kinds[begin][0] < floor:
+                break
+            search = evolve(search, since=floor)
+        parts = [
+            select(
+                _using(select(table.timestamp, table.id), index)
+                .where(table.kind_id == kind_id, *address, *search.times)
+                .order_by(*_ORDER)
+                .limit(limit)
+                .subquery()
+            )
+            for _, kind_id in kinds[begin : begin + _BRANCHES]
+        ]
+        found = union_all(*parts).subquery()
+        order = (found.c.timestamp.desc(), found.c.id.desc())
+        more = connection.execute(select(found).order_by(*order).limit(limit)).all()
+        places = _both(connection, places, list(more))[:limit]
+    return places
+
+
+def _both(
+    connection: Connection, some: list[tuple[float, str]], more: list[tuple[float, str]]
+) -> list[tuple[float, str]]:
+    """Both in one order; the database's, where the time is one and the same."""
+    if not some or not more:
+        return some or more
+    together = sorted((*some, *more), key=lambda place: -place[0])
+    if len({at for at, _ in together}) == len(together):
+        return together
+    ids = [row_id for _, row_id in together]
+    query = select(request_logs.c.timestamp, request_logs.c.id).where(request_logs.c.id.in_(ids))
+    return list(connection.execute(query.order_by(*_ORDER)))
+
+
+def _count(connection: Connection, search: _Search, most: int) -> tuple[int, bool]:
+    """How many rows match, and whether that is exact or a bound."""
+    if search.kinds is not None and not search.kinds:
+        return 0, True
+    is_by_row = search.hashes or search.texts or search.exchange_id
+    if not (is_by_row or search.source_ip or search.times):
+        if search.kinds is not None:
+            return sum(search.kinds.values()), True
+        total = connection.execute(select(func.sum(log_kinds.c.count))).scalar()
+        return int(total or 0), True
+    query = _matching(search)
+    if search.kinds is not None and not is_by_row:
+        query = _of_kinds(connection, search)
+    some = query.limit(most + 1).subquery()
+    counted = connection.execute(select(func.count()).select_from(some)).scalar_one()
+    return min(counted, most), counted <= most
+
+
+def _of_kinds(connection: Connection, search: _Search) -> Select[tuple[float, str]]:
+    """As `_matching`, kind after kind: in no order of time."""
+    table = request_logs.c
+    along = select(table.timestamp, table.id).where(*search.times)
+    if search.source_ip:
+        along = along.where(table.source_ip == search.source_ip)
+    if connection.dialect.name == "postgresql":
+        # It takes no hint, and would sooner walk along the time, past all other kinds.
+        kinds = literal(list(search.kinds or ()), ARRAY(BigInteger))
+        each = func.unnest(kinds).table_valued("id").render_derived(name="kinds")
+        part = along.where(table.kind_id == each.c.id).offset(0).lateral()
+        return select(part.c.timestamp, part.c.id).select_from(each).join(part, true())
+    index = "idx_request_logs_ip" if search.source_ip else "idx_request_logs_kind"
+    return _using(along, index).where(table.kind_id.in_(search.kinds or ()))
+
+
+def _count_looked_at(connection: Connection, search: _Search) -> tuple[int, bool]:
+    """As `_count`, of the rows that one go looks at."""
+    since = _reach(connection, search)
+    if since is not None:
+        search = evolve(search, since=since)
+    total, is_exact = _count(connection, search, COUNTED)
+    return total, is_exact and since is None
+
+
+def _using(query: Q, index: str) -> Q:
+    """The query along that index. PostgreSQL knows by itself: it counts what is in a table."""
+    return query.with_hint(request_logs, f"INDEXED BY {index}", "sqlite").with_hint(
+        request_logs, f"FORCE INDEX ({index})", "mysql"
+    )
 
 
 def _rows(connection: Connection, vault: Vault, ids: Sequence[str]) -> list[dict[str, Any]]:
@@ -221,71 +522,81 @@ def _rows(connection: Connection, vault: Vault, ids: Sequence[str]) -> list[dict
 
 
 def _search(connection: Connection, vault: Vault, wanted: Filter) -> _Search:
-    """The filter as conditions; names are looked up among those that there are."""
+    """The filter, with the kinds that it means."""
     table = request_logs.c
-    conditions: list[ColumnElement[bool]] = []
-    branches: tuple[ColumnElement[bool], ...] = ()
-    names = {
-        table.model: wanted.model,
-        table.group_name: wanted.group_name,
-        table.parent_group_name: wanted.parent_group_name,
-    }
-    for column, part in names.items():
-        if not part:
-            continue
-        values = _values(connection, column, part)
-        if values is None:
-            conditions.append(column.icontains(part, autoescape=True))
-        elif len(values) > 1 and len(values) <= _MOST_BRANCHES and not branches:
-            branches = tuple(column == value for value in values)
-        elif len(values) == 1:
-            conditions.append(column == values[0])
-        else:
-            conditions.append(column.in_(values) if values else false())
-    return _Search((*conditions, *_exact(vault, wanted)), branches)
-
-
-def _values(connection: Connection, column: Column[str], part: str) -> list[str] | None:
-    """The column's values that hold the text; None when there are too many to look at.
-
-    Steps from each value to the next in the column's index, so it costs as many steps as
-    there are values, not as there are rows.
-    """
-    first = select(func.min(column).label("value"), literal(1).label("number"))
-    steps = first.cte("steps", recursive=True)
-    following = select(func.min(column)).where(column > steps.c.value).scalar_subquery()
-    steps = steps.union_all(
-        select(following, steps.c.number + 1).where(
-            steps.c.value.is_not(None), steps.c.number <= _MOST_NAMES
-        )
-    )
-    holds = steps.c.value.icontains(part, autoescape=True)
-    query = select(steps.c.value, holds).where(steps.c.value.is_not(None))
-    found = connection.execute(query).all()
-    if len(found) > _MOST_NAMES:
-        return None
-    return [value for value, matches in found if matches]
-
-
-def _exact(vault: Vault, wanted: Filter) -> list[ColumnElement[bool]]:
-    table = request_logs.c
-    exact = {
-        table.request_type: wanted.request_type or None,
-        table.source_ip: wanted.source_ip or None,
-        table.is_success: wanted.is_success,
-        table.status_code: wanted.status_code,
-    }
-    conditions: list[ColumnElement[bool]] = [
-        column == value for column, value in exact.items() if value is not None
-    ]
+    kinds, is_sure = _kinds(connection, wanted)
+    if kinds is None and wanted.source_ip and not wanted.key:
+        kinds = dict(connection.execute(select(log_kinds.c.id, log_kinds.c.count)).all())
+    texts = []
+    if not is_sure:
+        texts.append(table.model.icontains(wanted.model, autoescape=True))
     if wanted.error:
-        # No index knows a part of a text, but what succeeded has none.
-        conditions.append(table.is_success.is_(False))
-        conditions.append(table.error_message.icontains(wanted.error, autoescape=True))
-    if wanted.key:
-        conditions.append(table.key_hash.in_(hashes(vault, wanted.key.encode())))
-    if wanted.since is not None:
-        conditions.append(table.timestamp >= wanted.since)
-    if wanted.until is not None:
-        conditions.append(table.timestamp <= wanted.until)
-    return conditions
+        texts.append(table.error_message.icontains(wanted.error, autoescape=True))
+    if wanted.outcomes - {"ok"}:
+        texts.append(table.outcome.in_(sorted(wanted.outcomes)))
+    if wanted.upstream:
+        texts.append(table.upstream_addr.icontains(wanted.upstream, autoescape=True))
+    if wanted.slower_than_ms is not None:
+        texts.append(table.total_ms > wanted.slower_than_ms)
+    if wanted.is_stream is not None:
+        texts.append(table.is_stream.is_(wanted.is_stream))
+    found = _hashes(connection, vault, wanted.key) if wanted.key else ()
+    return _Search(
+        kinds,
+        found,
+        wanted.source_ip,
+        wanted.since,
+        wanted.until,
+        tuple(texts),
+        wanted.exchange_id,
+        _looked_at(connection, kinds) if texts else 0,
+    )
+
+
+def _looked_at(connection: Connection, kinds: dict[int, int] | None) -> int:
+    """How many rows are passed in one go, so that no more than `_READ_WHOLE` are read."""
+    total = int(connection.execute(select(func.sum(log_kinds.c.count))).scalar() or 0)
+    read = total if kinds is None else sum(kinds.values())
+    return min(_LOOKED_AT, _READ_WHOLE * max(total, 1) // max(read, 1))
+
+
+def _hashes(connection: Connection, vault: Vault, key: str) -> tuple[str, ...]:
+    """What the key is known by here: nearly always one, which an index can follow in order."""
+    possible = hashes(vault, key.encode())
+    known = select(request_logs.c.key_hash).where(request_logs.c.key_hash == bindparam("one"))
+    found = [one for one in possible if connection.execute(known.limit(1), {"one": one}).first()]
+    return tuple(found or possible[:1])
+
+
+def _kinds(connection: Connection, wanted: Filter) -> tuple[dict[int, int] | None, bool]:
+    """Rows by kind, of the kinds that can match; and whether their rows surely do."""
+    kinds = log_kinds.c
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.error or (wanted.outcomes and "ok" not in wanted.outcomes):
+        conditions.append(kinds.is_success.is_(False))  # what succeeded has no such text
+    if wanted.outcomes == {"ok"}:
+        conditions.append(kinds.is_success.is_(True))
+    if wanted.either_group:
+        name = wanted.either_group
+        conditions.append(or_(kinds.group_name == name, kinds.parent_group_name == name))
+    if wanted.model:
+        named = kinds.model.icontains(wanted.model, autoescape=True)
+        conditions.append(or_(named, kinds.model == OTHERS))
+    for column, part in (
+        (kinds.group_name, wanted.group_name),
+        (kinds.parent_group_name, wanted.parent_group_name),
+    ):
+        if part:
+            conditions.append(column.icontains(part, autoescape=True))
+    if wanted.request_type:
+        conditions.append(kinds.request_type == wanted.request_type)
+    if wanted.is_success is not None:
+        conditions.append(kinds.is_success.is_(wanted.is_success))
+    if wanted.status_codes:
+        conditions.append(kinds.status_code.in_(sorted(wanted.status_codes)))
+    if not conditions:
+        return None, True
+    query = select(kinds.id, kinds.count, kinds.model).where(*conditions)
+    found = connection.execute(query).all()
+    is_sure = not wanted.model or all(model != OTHERS for _, _, model in found)
+    return {kind_id: count for kind_id, count, _ in found}, is_sure

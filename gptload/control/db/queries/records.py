@@ -7,21 +7,32 @@ count one twice. What is already there is passed over, and only what is new is c
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
-from sqlalchemy import Connection, case, delete, insert, or_, select, update
+from attrs import field, frozen
+from sqlalchemy import Connection, bindparam, case, delete, insert, or_, select, update
 from sqlalchemy.exc import OperationalError
 
-from gptload.control.db.queries import rollups
-from gptload.control.db.tables import api_keys, journal_positions, request_logs
+from gptload.control.db.queries import logkinds, rollups
+from gptload.control.db.tables import Instant, api_keys, journal_positions, request_logs
+from gptload.control.spending import Bill, Spending, bill
 from gptload.core.record import AttemptRecord
 
 # A request's body as far as it is kept; as the reference.
 BODY_CHARACTERS = 65_000
 _TEXT_CHARACTERS = 16_000
 _LARGEST = 2**63 - 1
+_MOST_TOKENS = 2**31 - 1
+_TOKENS = (
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "audio_tokens",
+    "cost_nano",
+)
 
 
 @frozen
@@ -31,10 +42,12 @@ class Moved:
     Attributes:
         inserted: rows that are new.
         refused: (record id, kind of error) of the rows that the database can't take.
+        spent: what the new rows tell of tokens and cost, by group.
     """
 
     inserted: int
     refused: tuple[tuple[str, str], ...] = ()
+    spent: Mapping[int, Spending] = field(factory=dict)
 
 
 def position(connection: Connection, segment: str) -> int:
@@ -64,15 +77,26 @@ def move(
     """Put the records into the tables and note that `segment` is read up to `offset`."""
     fresh = _new(connection, records)
     keys = _keys(connection, fresh)
-    rows = [row_of(record, *keys.get(record.key_id, ("", ""))) for record in fresh]
+    bills = {record.id: one for record in fresh if (one := bill(record)) is not None}
+    rows = [
+        row_of(record, *keys.get(record.key_id, ("", "")), bills.get(record.id)) for record in fresh
+    ]
+    logkinds.assign(connection, rows)
     refused = _insert(connection, rows)
     if refused:
         bad = {record_id for record_id, _ in refused}
         fresh = [record for record in fresh if record.id not in bad]
+        rows = [row for row in rows if row["id"] not in bad]
+    logkinds.count(connection, [row["kind_id"] for row in rows])
     _count_use(connection, fresh)
-    rollups.put_down(connection, fresh)
+    spent = {record.id: bills[record.id].spending() for record in fresh if record.id in bills}
+    rollups.put_down(connection, fresh, spent)
     _note(connection, segment, offset)
-    return Moved(len(fresh), tuple(refused))
+    by_group: defaultdict[int, Spending] = defaultdict(Spending)
+    for record in fresh:
+        if record.id in spent:
+            by_group[record.group_id].add(spent[record.id])
+    return Moved(len(fresh), tuple(refused), by_group)
 
 
 def _new(connection: Connection, records: Sequence[AttemptRecord]) -> list[AttemptRecord]:
@@ -90,7 +114,9 @@ def _keys(connection: Connection, records: Iterable[AttemptRecord]) -> dict[int,
     return {key_id: (value, key_hash) for key_id, value, key_hash in rows}
 
 
-def row_of(record: AttemptRecord, key_value: str, key_hash: str) -> dict[str, Any]:
+def row_of(
+    record: AttemptRecord, key_value: str, key_hash: str, spent: Bill | None = None
+) -> dict[str, Any]:
     """The record as a row of the log, each value as its column can hold it."""
     row: dict[str, Any] = {
         "id": record.id,
@@ -128,7 +154,23 @@ def row_of(record: AttemptRecord, key_value: str, key_hash: str) -> dict[str, An
             row[name] = fit(value, _LIMITS[name])
         elif isinstance(value, int) and not isinstance(value, bool):
             row[name] = max(-_LARGEST, min(value, _LARGEST))
-    return row | {"key_value": key_value, "key_hash": key_hash}
+    return row | {"key_value": key_value, "key_hash": key_hash} | _tokens(spent)
+
+
+def _tokens(spent: Bill | None) -> dict[str, int | None]:
+    if spent is None:
+        return dict.fromkeys(_TOKENS)
+    usage = spent.usage
+    said = (
+        usage.input,
+        usage.output,
+        usage.cached,
+        usage.cache_write,
+        usage.reasoning,
+        usage.audio,
+    )
+    counts = [None if count is None else min(count, _MOST_TOKENS) for count in said]
+    return dict(zip(_TOKENS, (*counts, spent.cost_nano), strict=True))
 
 
 def is_success(record: AttemptRecord) -> bool:
@@ -183,17 +225,19 @@ def _count_use(connection: Connection, records: Iterable[AttemptRecord]) -> None
         if record.key_id:
             uses[record.key_id] += 1
             last[record.key_id] = max(last[record.key_id], record.at)
-    for key_id, count in uses.items():
-        at = last[key_id]
-        used = api_keys.c.last_used_at
-        connection.execute(
-            update(api_keys)
-            .where(api_keys.c.id == key_id)
-            .values(
-                request_count=api_keys.c.request_count + count,
-                last_used_at=case((or_(used.is_(None), used < at), at), else_=used),
-            )
-        )
+    if not uses:
+        return
+    used, at = api_keys.c.last_used_at, bindparam("last", type_=Instant)
+    connection.execute(
+        update(api_keys)
+        .where(api_keys.c.id == bindparam("one"))
+        .values(
+            request_count=api_keys.c.request_count + bindparam("more"),
+            last_used_at=case((or_(used.is_(None), used < at), at), else_=used),
+        ),
+        # Always in one order, so that two who write can't wait for each other.
+        [{"one": key_id, "more": uses[key_id], "last": last[key_id]} for key_id in sorted(uses)],
+    )
 
 
 def _note(connection: Connection, segment: str, offset: int) -> None:

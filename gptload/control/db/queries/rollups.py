@@ -9,7 +9,8 @@ A record that comes days late is in all of them, too.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from attrs import frozen
@@ -26,6 +27,7 @@ from sqlalchemy import (
 )
 
 from gptload.control.db.tables import rollup_pending, rollups
+from gptload.control.spending import Spending
 from gptload.control.statistics import (
     MOST_SUBJECTS,
     OTHERS,
@@ -55,19 +57,19 @@ class Total:
     attempts: int
 
 
-@frozen
-class Slot:
-    """What happened to one subject in one step."""
+def put_down(
+    connection: Connection,
+    records: Sequence[AttemptRecord],
+    spent: Mapping[str, Spending] = MappingProxyType({}),
+) -> None:
+    """Keep the records' facts until `settle` counts them.
 
-    at: int
-    subject: Subject
-    tally: Tally
-
-
-def put_down(connection: Connection, records: Sequence[AttemptRecord]) -> None:
-    """Keep the records' facts until `settle` counts them."""
+    Args:
+        spent: what they tell of tokens and cost, by record.
+    """
     if records:
-        lines = encode(map(facts, records)).decode()
+        short = (facts(record, spent.get(record.id)) for record in records)
+        lines = encode(short).decode()
         connection.execute(insert(rollup_pending).values(records=lines, count=len(records)))
 
 
@@ -182,20 +184,21 @@ def _tally(row: RowMapping) -> Tally:
     return read_tally(row["requests"], row["succeeded"], row["attempts"], row["detail"])
 
 
-def slots(
-    connection: Connection, kind: str, ranges: Sequence[Span], subjects: Sequence[str]
-) -> Iterator[Slot]:
-    """The tallies of these subjects, the earliest first within a span."""
+def add_up(
+    connection: Connection,
+    kind: str,
+    ranges: Sequence[Span],
+    subjects: Sequence[str],
+    into: Callable[[int, str], Tally],
+) -> None:
+    """Add the tallies of these subjects to those that `into` has for (begin, subject)."""
     table = rollups.c
     for span in ranges:
-        query = (
-            select(rollups)
-            .where(*_within(kind, span), table.subject.in_(subjects))
-            .order_by(table.at)
-        )
-        for row in connection.execute(query).mappings():
-            subject = Subject(kind, row["subject"], row["group_id"], row["name"])
-            yield Slot(row["at"], subject, _tally(row))
+        query = select(
+            table.at, table.subject, table.requests, table.succeeded, table.attempts, table.detail
+        ).where(*_within(kind, span), table.subject.in_(subjects))
+        for at, subject, requests, succeeded, attempts, detail in connection.execute(query):
+            into(at, subject).take(requests, succeeded, attempts, detail)
 
 
 def totals(

@@ -110,8 +110,7 @@ def hourly(
 def tally(connection: Connection, subject: Subject, ranges: Sequence[Span]) -> Tally:
     """Everything that happened to one subject in some time."""
     whole = Tally()
-    for slot in rollups.slots(connection, subject.kind, ranges, [subject.id]):
-        whole.add(slot.tally)
+    rollups.add_up(connection, subject.kind, ranges, [subject.id], lambda at, one: whole)
     return whole
 
 
@@ -119,8 +118,11 @@ def points(connection: Connection, subject: Subject, axis: Axis) -> dict[int, Ta
     """The same by the point's begin; points without anything are left out."""
     found: dict[int, Tally] = {}
     span = Span(axis.source, axis.since, axis.until)
-    for slot in rollups.slots(connection, subject.kind, [span], [subject.id]):
-        found.setdefault(axis.place(slot.at), Tally()).add(slot.tally)
+
+    def point(at: int, _: str) -> Tally:
+        return found.setdefault(axis.place(at), Tally())
+
+    rollups.add_up(connection, subject.kind, [span], [subject.id], point)
     return found
 
 
@@ -159,8 +161,7 @@ def top(
     ranked = sorted(found.values(), key=rank)
     shown = {one.subject.id: one.subject for one in ranked[:limit]}
     tallies = {subject_id: Tally() for subject_id in shown}
-    for slot in rollups.slots(connection, kind, ranges, list(shown)):
-        tallies[slot.subject.id].add(slot.tally)
+    rollups.add_up(connection, kind, ranges, list(shown), lambda at, one: tallies[one])
     lines = []
     for subject_id, subject in shown.items():
         was = earlier.get(subject_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from gptload.control.db.queries.records import fit
 from gptload.control.db.tables import api_keys, key_changes
@@ -58,3 +58,12 @@ def page(
         .limit(limit)
     )
     return [dict(row) for row in connection.execute(query).mappings()], total
+
+
+def delete_slice(connection: Connection, before: float, rows: int) -> int:
+    """Delete so many lines, the oldest first, that are older than that; how many went."""
+    lines = key_changes.c
+    # The inner query walks the index on the time, so that a slice costs the same at any size.
+    old = select(lines.id).where(lines.at < before).order_by(lines.at).limit(rows).subquery()
+    # In a table of its own, or MySQL would not let itself read what it deletes from.
+    return connection.execute(delete(key_changes).where(lines.id.in_(select(old.c.id)))).rowcount

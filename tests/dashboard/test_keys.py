@@ -1,0 +1,320 @@
+"""A group's keys: why they are ill, and what is done about many at once."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from playwright.sync_api import Locator, Page, expect
+
+from tests.dashboard.browser import PHONE, Visitor, saved
+from tests.dashboard.conftest import Visit
+from tests.dashboard.world import World
+from tests.parts.calls import chat
+from tests.parts.service import Service, wait_for
+from tests.upstream.control import Upstream
+from tests.upstream.script import Rule, Step
+
+STATES = ("Active", "Suspect", "Cooling", "Exhausted", "Invalid", "Disabled")
+MOST_ROWS = 80
+
+
+def grid(page: Page) -> Locator:
+    """The list of keys."""
+    return page.get_by_role("grid", name="Keys of this group")
+
+
+def rows(page: Page) -> Locator:
+    """Its rows, the head left out."""
+    return grid(page).locator("[role=row][aria-rowindex]:not([aria-rowindex='1'])")
+
+
+def chip(page: Page, state: str) -> Locator:
+    """The filter of a state."""
+    chips = page.get_by_role("group", name="Keys by state")
+    return chips.get_by_role("button", name=re.compile(f"^{state}"))
+
+
+def fill(service: Service, name: str, upstream: Upstream, count: int) -> int:
+    """A group of the test's own; its id."""
+    keys = [f"sk-{name}-{number:05}-0123456789" for number in range(count)]
+    return service.create_group(name, "openai", upstream.url, keys)
+
+
+def confirm(page: Page, button: str | re.Pattern[str]) -> None:
+    """Answer the dialog that asks."""
+    page.get_by_role("dialog").or_(page.get_by_role("alertdialog")).get_by_role(
+        "button", name=button
+    ).click()
+
+
+def test_state_chips_filter_and_count_as_the_database_does(
+    world: World, visitor: Visit, service: Service
+) -> None:
+    """P1.27: Each of the six has glyph and word, and a count that is true."""
+    guest = visitor()
+    page = guest.open(f"/groups/{world.main.id}")
+    keys = service.keys(world.main.id)
+    told = {}
+    for state in STATES:
+        expect(chip(page, state)).to_be_visible()
+        assert chip(page, state).locator("svg").count() == 1
+        told[state] = int(re.findall(r"\d+", chip(page, state).inner_text())[0])
+    kinds = Counter(key["kind"] for key in keys)
+    assert told == {state: kinds[state.lower()] for state in STATES}
+    assert min(told[state] for state in STATES if state != "Suspect") > 0
+    chip(page, "Invalid").click()
+    guest.wait_address(lambda address: "state=invalid" in address)
+    expect(rows(page)).to_have_count(told["Invalid"])
+    expect(rows(page).first).to_contain_text("Invalid")
+    expect(rows(page).first).to_contain_text("invalid_api_key")
+
+
+def test_a_rest_counts_down_and_ends_without_a_reload(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """P1.28: Cooling, with reason and countdown; then Active by itself."""
+    group = fill(service, name, upstream, 2)
+    guest = visitor()
+    page = guest.open(f"/groups/{group}")
+    expect(rows(page)).to_have_count(2)
+    upstream.script(Rule(Step(status=429, body=b"{}", retry_after=6), times=1))
+    service.ask(chat(name))
+    resting = rows(page).filter(has_text="Cooling")
+    expect(resting).to_have_count(1)
+    expect(resting).to_contain_text(re.compile(r"0:0\d|due"))
+    expect(resting).to_have_count(0)
+    expect(rows(page).filter(has_text="Active")).to_have_count(2)
+
+
+def test_few_rows_are_drawn_of_many_keys(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """P1.26: Of thousands, at most 80 are in the page, at the beginning and far below."""
+    group = fill(service, name, upstream, 3000)
+    guest = visitor()
+    page = guest.open(f"/groups/{group}")
+    expect(rows(page).first).to_be_visible()
+    assert grid(page).get_attribute("aria-rowcount") == "3001"
+    assert rows(page).count() <= MOST_ROWS
+    grid(page).evaluate("(grid) => grid.scrollTo(0, grid.scrollHeight)")
+    expect(grid(page).locator("[aria-rowindex='3001']")).to_be_visible()
+    expect(grid(page).locator("[aria-rowindex='3001']")).to_contain_text("Active")
+    assert rows(page).count() <= MOST_ROWS
+
+
+def test_a_paste_is_looked_through_before_anything_is_sent(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """P1.29, P1.30: Found, repeated and suspicious by line; the receipt is what happened."""
+    group = fill(service, name, upstream, 3)
+    known = service.keys(group)[0]["key_value"]
+    service.keep_secret(*(new := [f"sk-{name}-new-{number}-0123456789" for number in range(5)]))
+    guest = visitor()
+    page = guest.open(f"/groups/{group}")
+    page.keyboard.press("a")
+    dialog = page.get_by_role("dialog", name=re.compile("^Add keys"))
+    expect(dialog).to_be_visible()
+    dialog.get_by_role("textbox").first.fill("\n".join([*new, new[0], known, "x"]))
+    expect(dialog).to_contain_text("Suspicious")
+    expect(dialog).to_contain_text("line 8")
+    assert len(service.keys(group)) == 3
+    dialog.get_by_role("button", name=re.compile(r"^Import \d")).click()
+    expect(dialog).to_contain_text("5 keys were added.")
+    assert len(service.keys(group)) == 8
+
+
+def test_all_that_match_are_acted_on_and_deleting_is_undone(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """P1.31, P1.32: Exactly the filter's keys; undone, each is as it was."""
+    group = fill(service, name, upstream, 12)
+    keys = service.keys(group)
+    gone = [key["id"] for key in keys[:5]]
+    service.api(
+        "POST", "/keys/actions", {"group_id": group, "action": "note", "ids": gone, "note": "mine"}
+    )
+    service.api("POST", "/keys/actions", {"group_id": group, "action": "disable", "ids": gone})
+    before = service.keys(group)
+    guest = visitor()
+    page = guest.open(f"/groups/{group}?state=disabled")
+    expect(rows(page)).to_have_count(5)
+    grid(page).focus()
+    page.keyboard.press("Control+a")
+    bar = page.get_by_role("region", name="Selected keys").or_(
+        page.get_by_role("toolbar", name="Selected keys")
+    )
+    expect(bar).to_contain_text("5")
+    bar.get_by_role("button", name="Delete").click()
+    layers = page.get_by_role("dialog").or_(page.get_by_role("alertdialog"))
+    undo = page.get_by_role("button", name="Undo")
+    expect(layers.or_(undo).first).to_be_visible()
+    if layers.count():
+        confirm(page, re.compile("^Delete 5"))
+    expect(undo).to_be_visible()
+    assert {key["id"] for key in service.keys(group)} == {key["id"] for key in keys[5:]}
+    undo.click()
+    found = wait_for(lambda: service.keys(group), lambda now: len(now) == 12)
+    same = ("id", "state", "weight", "notes", "key_value")
+    assert sorted([key[name] for name in same] for key in found) == sorted(
+        [key[name] for name in same] for key in before
+    )
+
+
+def test_no_whole_key_reaches_the_page_until_it_is_asked_for(
+    world: World, visitor: Visit, service: Service
+) -> None:
+    """P1.33: Neither an answer nor the page holds one; shown, it can be hidden again."""
+    guest = visitor()
+    bodies: list[str] = []
+
+    def keep(answer: object) -> None:
+        bodies.append(str(getattr(answer, "url", "")))
+
+    guest.page.on("response", keep)
+    page = guest.open(f"/groups/{world.main.id}")
+    expect(rows(page).first).to_be_visible()
+    answers = [
+        guest.context.request.get(url).text()
+        for url in bodies
+        if "/api/" in url and "/api/live" not in url
+    ]
+    assert answers
+    for key in world.main.keys:
+        assert key not in page.content()
+        assert not [text for text in answers if key in text]
+    rows(page).first.locator("[role=gridcell]").nth(3).click()
+    drawer = page.get_by_role("dialog")
+    drawer.get_by_role("button", name="Show the whole key").click()
+    shown = drawer.get_by_text(re.compile("|".join(world.main.keys)))
+    expect(shown).to_be_visible()
+    drawer.get_by_role("button", name=re.compile("^Hide; hides by itself")).click()
+    expect(shown).to_have_count(0)
+
+
+def test_an_export_has_the_right_keys_and_no_secret_in_its_link(
+    world: World, visitor: Visit, tmp_path: Path
+) -> None:
+    """P1.34: Whole keys only after a question, by a link that tells nothing."""
+    guest = visitor()
+    page = guest.open(f"/groups/{world.main.id}")
+    guest.choose(page.get_by_role("button", name="More", exact=True).last, "Export…")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    dialog.get_by_role("radio", name=re.compile("^Whole")).click()
+    _, content = saved(
+        guest, lambda: dialog.get_by_role("button", name="Export whole keys").click(), tmp_path
+    )
+    assert set(content.decode().split()) == set(world.main.keys)
+    secrets = ("key=", *world.main.keys)
+    assert [url for url in guest.requests if any(secret in url for secret in secrets)] == []
+
+
+def test_a_keys_drawer_tells_each_change_and_the_request_behind_it(
+    world: World, visitor: Visit, service: Service
+) -> None:
+    """P1.35: Cause, time, and a link to the request."""
+    dead = service.key(world.main.id, world.main.dead)
+    guest = visitor()
+    page = guest.open(f"/groups/{world.main.id}?key={dead['id']}")
+    drawer = page.get_by_role("dialog")
+    expect(drawer).to_contain_text("Invalid")
+    expect(drawer).to_contain_text("401")
+    expect(drawer).to_contain_text("openai.invalid_api_key")
+    link = drawer.locator("a[href*='req=']").first
+    expect(link).to_be_visible()
+    link.click()
+    guest.wait_address(lambda address: address.startswith("/logs?"))
+    expect(page.get_by_role("dialog")).to_contain_text("invalid_api_key")
+
+
+def test_a_pasted_key_never_gets_into_the_address(world: World, visitor: Visit) -> None:
+    """P1.33: Looking a whole key up opens its drawer by its id."""
+    guest = visitor()
+    page = guest.open("/")
+    page.keyboard.press("Control+k")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("combobox").or_(dialog.get_by_role("textbox")).first.fill(world.main.dead)
+    dialog.get_by_role("option", name=re.compile("^sk-w.*Key$")).click()
+    guest.wait_address(lambda address: re.search(r"[?&]key=\d+$", address) is not None)
+    assert not [url for url in guest.requests if world.main.dead in url]
+
+
+def test_the_journey_to_a_restored_key_needs_no_mouse(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """P1.40: Sign in, find the failed request, restore its key: by keyboard alone."""
+    group, _ = _with_a_dead_key(service, upstream, name)
+    guest: Visitor = visitor()
+    guest.sign_out()
+    page = guest.open("/login")
+    page.keyboard.type(service.auth_key)
+    page.keyboard.press("Enter")
+    guest.wait_address(lambda address: address == "/")
+    guest.settled()
+    page.keyboard.press("g")
+    page.keyboard.press("l")
+    guest.wait_address(lambda address: address.startswith("/logs"))
+    page.keyboard.press("/")
+    page.keyboard.type(f"group:{name} outcome:failed")
+    page.keyboard.press("Enter")
+    guest.wait_address(lambda address: f"group={name}" in address)
+    guest.settled()
+    log = page.get_by_role("grid")
+    _tab_to(page, log)
+    page.keyboard.press("Enter")
+    drawer = page.get_by_role("dialog")
+    expect(drawer).to_contain_text("invalid_api_key")
+    _tab_to(page, drawer.locator("a[href*='key=']").first)
+    page.keyboard.press("Enter")
+    guest.wait_address(lambda address: address.startswith(f"/groups/{group}"))
+    restore = page.get_by_role("dialog").get_by_role("button", name="Restore")
+    expect(restore).to_be_visible()
+    _tab_to(page, restore)
+    page.keyboard.press("Enter")
+    found = wait_for(lambda: service.keys(group), lambda keys: keys[0]["state"] == "active")
+    assert found[0]["state"] == "active"
+
+
+def test_the_journey_to_a_restored_key_goes_by_touch(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """P1.40: The same at 390 pixels."""
+    group, exchange = _with_a_dead_key(service, upstream, name)
+    guest = visitor(size=PHONE, has_touch=True, is_mobile=True)
+    page = guest.open("/")
+    page.get_by_role("link", name="Logs").last.tap()
+    guest.wait_address(lambda address: address.startswith("/logs"))
+    page.get_by_role("radio", name="Failed").or_(
+        page.get_by_role("button", name="Failed", exact=True)
+    ).first.tap()
+    guest.wait_address(lambda address: "outcome=failed" in address)
+    guest.settled()
+    page.get_by_role("grid").locator("[role=row][aria-rowindex='2']").tap()
+    guest.wait_address(lambda address: f"req={exchange}" in address)
+    drawer = page.get_by_role("dialog")
+    drawer.locator("a[href*='key=']").first.tap()
+    guest.wait_address(lambda address: address.startswith(f"/groups/{group}"))
+    page.get_by_role("dialog").get_by_role("button", name="Restore").tap()
+    found = wait_for(lambda: service.keys(group), lambda keys: keys[0]["state"] == "active")
+    assert found[0]["state"] == "active"
+
+
+def _with_a_dead_key(service: Service, upstream: Upstream, name: str) -> tuple[int, str]:
+    """A group whose only key was rejected; its id, and that of the call."""
+    group = fill(service, name, upstream, 1)
+    service.change_group(group, config={"blacklist_threshold": 1, "max_retries": 0})
+    upstream.script(Rule(Step(error="invalid_api_key"), times=1))
+    service.ask(chat(name))
+    found = service.wait_logs(1, group_name=name)
+    wait_for(lambda: service.keys(group), lambda keys: keys[0]["state"] == "invalid")
+    return group, str(found[0]["exchange_id"])
+
+
+def _tab_to(page: Page, target: Locator) -> None:
+    for _ in range(60):
+        if target.evaluate("(one) => one === document.activeElement"):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError("Tab never gets there")

@@ -1,0 +1,165 @@
+"""The log: what became of a call, and why."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from playwright.sync_api import Locator, Page, expect
+
+from tests.dashboard.browser import saved
+from tests.dashboard.conftest import Visit
+from tests.dashboard.world import World
+from tests.parts.calls import chat
+from tests.parts.service import Service
+from tests.upstream.control import Upstream
+from tests.upstream.script import Rule, Step
+
+PAGE_ROWS = 100
+_LIST = re.compile(r"/api/logs\?")
+
+
+def rows(page: Page) -> Locator:
+    """Rows of the log, the head left out."""
+    return page.get_by_role("grid").locator("[role=row][aria-rowindex]:not([aria-rowindex='1'])")
+
+
+def test_a_call_with_two_failed_attempts_is_one_row_and_a_waterfall_of_three(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """P1.36: Each with key, upstream, status, blame and times."""
+    keys = [f"sk-{name}-{number}-0123456789" for number in range(3)]
+    service.create_group(name, "openai", upstream.url, keys, config={"max_retries": 3})
+    upstream.script(
+        Rule(Step(status=429, body=b"{}", retry_after=60), times=1),
+        Rule(Step(error="invalid_api_key"), times=1),
+    )
+    assert service.ask(chat(name)).status == 200
+    attempts = service.wait_logs(3, group_name=name)
+    guest = visitor()
+    page = guest.open(f"/logs?group={name}")
+    expect(rows(page)).to_have_count(1)
+    rows(page).first.locator("[role=gridcell]").first.click()
+    drawer = page.get_by_role("dialog")
+    for attempt in attempts:
+        expect(drawer).to_contain_text(str(attempt["status_code"]))
+        expect(drawer).to_contain_text(attempt["key_value"][-4:])
+    expect(drawer).to_contain_text(f"127.0.0.1:{upstream.port}")
+    expect(drawer.get_by_text(re.compile("is to blame|rests until"))).to_have_count(2)
+    expect(drawer).to_contain_text("The client got")
+
+
+def test_filters_hold_alone_and_together_and_are_in_the_address(
+    world: World, visitor: Visit, service: Service
+) -> None:
+    """P1.37: What is shown is what the same question to the API finds."""
+    guest = visitor()
+    filters = {
+        "code=429": {"status_code": 429},
+        f"group={world.main.name}": {"group_name": world.main.name},
+        "model=gpt-4.1-mini": {"model": "gpt-4.1-mini"},
+        "outcome=failed": {"is_success": "false"},
+    }
+    for words, asked in filters.items():
+        expected = service.api("GET", f"/logs?{_query(asked)}")["pagination"]["total_items"]
+        page = guest.open(f"/logs?view=attempts&{words}")
+        expect(
+            page.get_by_role("status").filter(has_text=re.compile(rf"^\s*{expected} "))
+        ).to_be_visible()
+    together = {**filters["code=429"], **filters[f"group={world.main.name}"]}
+    expected = service.api("GET", f"/logs?{_query(together)}")["pagination"]["total_items"]
+    page = guest.open("/logs?view=attempts")
+    box = page.get_by_role("searchbox")
+    box.fill(f"code:429 group:{world.main.name}")
+    box.press("Enter")
+    guest.wait_address(lambda address: "code=429" in address and "group=" in address)
+    expect(
+        page.get_by_role("status").filter(has_text=re.compile(rf"^\s*{expected} "))
+    ).to_be_visible()
+
+
+def test_older_and_newer_repeat_and_skip_nothing_while_calls_come_in(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """P1.37: Pages hang on a row, not on a number."""
+    service.create_group(name, "openai", upstream.url, [f"sk-{name}-1-0123456789"])
+    for _ in range(PAGE_ROWS + 20):
+        service.ask(chat(name))
+    service.wait_logs(PAGE_ROWS + 20, group_name=name)
+    guest = visitor()
+    page = guest.open(f"/logs?group={name}")
+    older = page.get_by_role("button", name=re.compile("^Older"))
+
+    def told(press: Locator) -> list[str]:
+        """The requests that the page asks for and shows after that, by their ids."""
+        with page.expect_request(_LIST) as waiting:
+            press.click()
+        asked = waiting.value.url.partition("/api")[2]
+        found = [item["exchange_id"] for item in service.api("GET", asked)["items"]]
+        guest.settled()
+        assert page.get_by_role("grid").get_attribute("aria-rowcount") == str(len(found) + 1)
+        return found
+
+    first = told(guest.button("Refresh"))
+    for _ in range(5):
+        service.ask(chat(name))
+    service.wait_logs(PAGE_ROWS + 25, group_name=name)
+    second = told(older)
+    assert len(first) == PAGE_ROWS
+    assert len(set(first) | set(second)) == len(first) + len(second) == PAGE_ROWS + 20
+    assert told(guest.button("Newest"))[5:] == first[:-5]
+
+
+def test_the_copied_curl_runs_and_holds_no_pool_key(
+    world: World, visitor: Visit, service: Service
+) -> None:
+    """P1.38: With `$GPTLOAD_KEY` set, against this node."""
+    found = service.logs(group_name=world.others[-1].name) or service.logs(
+        group_name=world.main.name, is_success="true"
+    )
+    exchange = found[0]["exchange_id"]
+    guest = visitor(permissions=["clipboard-read", "clipboard-write"])
+    page = guest.open(f"/logs?req={exchange}")
+    page.get_by_role("dialog").get_by_role("button", name="Copy as curl").click()
+    page.wait_for_function("async () => (await navigator.clipboard.readText()).includes('curl')")
+    command = str(page.evaluate("navigator.clipboard.readText()"))
+    assert "$GPTLOAD_KEY" in command
+    assert not [key for key in world.main.keys if key in command]
+    done = subprocess.run(
+        ["sh", "-c", command.replace("curl ", "curl --silent --show-error --include ", 1)],
+        env={**os.environ, "GPTLOAD_KEY": service.auth_key},
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.startswith(b"HTTP/1.1 "), done.stdout[:200]
+    assert b"UNAUTHORIZED" not in done.stdout
+
+
+def test_an_export_holds_the_rows_that_are_filtered(
+    world: World, visitor: Visit, service: Service, tmp_path: Path
+) -> None:
+    """P1.34: As CSV, with keys masked, by a link without a secret."""
+    guest = visitor()
+    page = guest.open(f"/logs?view=attempts&group={world.main.name}&code=429")
+    expected = service.api(
+        "GET", f"/logs?{_query({'group_name': world.main.name, 'status_code': 429})}"
+    )["pagination"]["total_items"]
+    name, content = saved(
+        guest,
+        lambda: guest.choose(
+            page.get_by_role("button", name="Export", exact=True), "These rows as CSV"
+        ),
+        tmp_path,
+    )
+    assert name.endswith(".csv")
+    lines = content.decode("utf-8-sig").strip().splitlines()
+    assert len(lines) == expected + 1
+    assert not [key for key in world.main.keys if key in content.decode()]
+    assert not [url for url in guest.requests if "key=" in url]
+
+
+def _query(asked: dict[str, object]) -> str:
+    return "&".join(f"{name}={value}" for name, value in asked.items())

@@ -1,0 +1,195 @@
+"""The overview: whether all is well, and the way from there to what isn't."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+from playwright.sync_api import Page, expect
+
+from tests.dashboard.browser import DESKTOP, Visitor
+from tests.dashboard.conftest import Visit
+from tests.dashboard.world import World
+from tests.parts.calls import chat
+from tests.parts.service import Service
+
+CARDS = ("Requests/s", "Success", "Latency p95", "First byte p95", "Failed", "Retries")
+
+
+def drag_chart(page: Page) -> None:
+    """Over the middle third of the first chart."""
+    plot = page.locator(".g-plot .u-over").first
+    expect(plot).to_be_visible()
+    box = plot.bounding_box()
+    assert box is not None
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] / 3, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, y, steps=4)
+    page.mouse.move(box["x"] + box["width"] * 2 / 3, y, steps=4)
+    page.mouse.up()
+
+
+def query(guest: Visitor) -> dict[str, str]:
+    """Of the address."""
+    return {name: values[0] for name, values in parse_qs(urlsplit(guest.page.url).query).items()}
+
+
+def test_all_that_matters_is_seen_without_scrolling(world: World, visitor: Visit) -> None:
+    """P1.11: Verdict, six figures, outcome chart, keys by state and errors at 1366×768."""
+    guest = visitor(size=DESKTOP)
+    page = guest.open("/")
+    parts = {
+        "verdict": page.locator(".verdict"),
+        "chart": page.get_by_role("figure").first,
+        "keys": page.get_by_role("heading", name="Keys", exact=True),
+        "errors": page.get_by_role("heading", name="Errors by class"),
+        **{name: page.locator(".figures").get_by_text(name, exact=True) for name in CARDS},
+    }
+    below = []
+    for name, part in parts.items():
+        expect(part).to_be_visible()
+        box = part.bounding_box()
+        assert box is not None
+        bottom = box["y"] + (box["height"] if name in {"chart", "verdict"} else 0)
+        if bottom > DESKTOP[1]:
+            below.append(name)
+    assert below == []
+
+
+def test_the_verdict_says_what_is_wrong_and_leads_there(world: World, visitor: Visit) -> None:
+    guest = visitor()
+    page = guest.open("/")
+    expect(page.locator(".verdict")).to_contain_text(f"{world.requests}")
+    expect(page.locator(".verdict a").first).to_be_visible()
+
+
+def test_calls_through_the_proxy_move_the_live_figures(
+    visitor: Visit, world: World, service: Service
+) -> None:
+    """P1.12: Requests a second, and success, without a reload."""
+    guest = visitor()
+    page = guest.open("/")
+    expect(guest.button("Live")).to_be_visible()
+    rate = page.locator(".figures > *").first.get_by_text(re.compile("^now "))
+    expect(rate).to_be_visible()
+    spare = world.others[-1].name
+    now = rate.inner_text()
+    for _ in range(12):
+        service.ask(chat(spare))
+    expect(rate).not_to_have_text(now)
+    success = page.locator(".figures > *").nth(1).get_by_text(re.compile("^now "))
+    expect(success).to_be_visible()
+
+
+def test_percentiles_are_those_of_the_servers_histogram(
+    world: World, visitor: Visit, service: Service
+) -> None:
+    """P1.13: What is shown is what one question about the same range answers."""
+    guest = visitor()
+    with guest.page.expect_response(re.compile("/api/stats/summary")) as waiting:
+        page = guest.open("/")
+    asked = urlsplit(waiting.value.url).query
+    told = service.api("GET", f"/stats/summary?{asked}")["current"]["latency"]
+    card = page.locator(".figures > *").nth(2)
+
+    def shown(ms: float) -> str:
+        return f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.2f} s"
+
+    text = card.inner_text().replace("\xa0", " ")
+    for name in ("p95_ms", "p50_ms", "p99_ms"):
+        assert shown(told[name]) in text, (name, told, text)
+
+
+def test_a_drag_over_a_chart_sets_the_range_and_both_ways_lead_back(
+    world: World, visitor: Visit
+) -> None:
+    """P1.14: `from` and `to` in the address; Ctrl Z restores; Back does too."""
+    guest = visitor()
+    page = guest.open("/?range=6h")
+    drag_chart(page)
+    guest.wait_address(lambda address: "from=" in address and "to=" in address)
+    found = query(guest)
+    assert 0 < int(found["to"]) - int(found["from"]) < 6 * 3_600_000
+    page.keyboard.press("Control+z")
+    guest.wait_address(lambda address: address == "/?range=6h")
+    drag_chart(page)
+    guest.wait_address(lambda address: "from=" in address)
+    page.go_back()
+    guest.wait_address(lambda address: address == "/?range=6h")
+
+
+def test_a_copied_link_shows_another_person_the_same(world: World, visitor: Visit) -> None:
+    """P1.15: Range, filters and the open drawer, in a fresh browser."""
+    guest = visitor()
+    guest.open(f"/logs?range=6h&group={world.main.name}&outcome=ok&req={world.retried}")
+    drawer = guest.page.get_by_role("dialog")
+    expect(drawer).to_be_visible()
+    other = visitor()
+    other.open(guest.address)
+    assert other.address == guest.address
+    expect(other.page.get_by_role("dialog")).to_contain_text(world.retried)
+    expect(other.page.locator("button.pick")).to_contain_text("Last 6 h")
+    expect(other.page.get_by_text(world.main.name).first).to_be_visible()
+
+
+def test_yesterday_is_the_day_of_the_chosen_zone(world: World, visitor: Visit) -> None:
+    """P1.16: In Asia/Tokyo, whatever the browser's own zone is."""
+    guest = visitor(zone="America/New_York")
+    with guest.page.expect_response(re.compile("/api/stats/summary")) as waiting:
+        guest.open("/?range=yesterday&tz=Asia%2FTokyo")
+    asked = {name: v[0] for name, v in parse_qs(urlsplit(waiting.value.url).query).items()}
+    assert asked["tz"] == "Asia/Tokyo"
+    begin, end = int(asked["from"]), int(asked["to"])
+    tokyo_ms, day_ms = 9 * 3_600_000, 86_400_000
+    assert (begin + tokyo_ms) % day_ms == 0
+    # To the day's end or to its last millisecond.
+    assert end - begin in {day_ms, day_ms - 1}
+
+
+def test_a_comparison_has_sign_and_words(world: World, visitor: Visit) -> None:
+    """P1.17: Against the elapsed part of the period before, when the period still runs."""
+    guest = visitor()
+    with guest.page.expect_response(re.compile("/api/stats/summary")) as waiting:
+        page = guest.open("/?range=today&cmp=day")
+    told = waiting.value.json()["data"]
+    before = told["previous"]
+    assert abs((told["to"] - told["from"]) - (before["to"] - before["from"])) <= 60
+    expect(page.get_by_role("combobox", name="Compare with")).to_contain_text("yesterday")
+
+
+def test_an_error_class_leads_to_just_its_rows(
+    world: World, visitor: Visit, service: Service
+) -> None:
+    """P1.18: The log, with the same range and filter, and the same count."""
+    guest = visitor()
+    page = guest.open("/?range=6h")
+    lines = page.locator(".g-card", has=page.get_by_role("heading", name="Errors by class"))
+    first = lines.get_by_role("link").first
+    count = int(re.findall(r"\d+", first.locator(".shown").inner_text())[0])
+    first.click()
+    guest.wait_address(lambda address: address.startswith("/logs?"))
+    found = query(guest)
+    assert found["range"] == "6h"
+    assert "outcome" in found
+    guest.settled()
+    expect(page.get_by_role("status").filter(has_text=re.compile(rf"^\s*{count} "))).to_be_visible()
+
+
+def test_a_warning_names_its_fix(world: World, visitor: Visit) -> None:
+    """P1.19: On every page, the overview too."""
+    guest = visitor()
+    page = guest.open("/")
+    page.get_by_role("button", name=re.compile("security warning")).click()
+    told = page.get_by_role("dialog", name="Security warnings")
+    expect(told).to_contain_text("ENCRYPTION_KEY")
+
+
+def test_pausing_means_that_nothing_moves(world: World, visitor: Visit, service: Service) -> None:
+    guest = visitor()
+    page = guest.open("/")
+    expect(guest.button("Live")).to_be_visible()
+    page.keyboard.press("p")
+    expect(guest.button("Paused")).to_be_visible()
+    guest.button("Paused").click()
+    expect(guest.button("Live")).to_be_visible()

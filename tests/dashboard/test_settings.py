@@ -1,0 +1,77 @@
+"""System settings: found, checked at the field, saved and taken back."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from playwright.sync_api import expect
+
+from tests.dashboard.conftest import Visit
+from tests.dashboard.world import World
+from tests.parts.service import Service, wait_for
+
+
+def told(service: Service) -> dict[str, dict[str, Any]]:
+    """Every setting, by its key."""
+    return {
+        item["key"]: item
+        for category in service.api("GET", "/settings")
+        for item in category["settings"]
+    }
+
+
+def test_every_setting_is_there_and_is_found_by_name_and_key(
+    world: World, visitor: Visit, service: Service
+) -> None:
+    """P1.39: The page has the table that the server has."""
+    guest = visitor()
+    page = guest.open("/settings")
+    for key, item in told(service).items():
+        expect(page.locator(f"section#{key}")).to_contain_text(item["name"])
+    search = page.get_by_role("searchbox", name="Search settings")
+    for words in ("blacklist_threshold", told(service)["blacklist_threshold"]["name"]):
+        search.fill(words)
+        expect(page.locator("section#blacklist_threshold")).to_be_visible()
+        expect(page.locator("section#app_url")).to_have_count(0)
+    guest.wait_address(lambda address: address.startswith("/settings?q="))
+
+
+def test_a_value_out_of_range_is_refused_at_its_field(
+    world: World, visitor: Visit, service: Service
+) -> None:
+    """P1.39: At once, and nothing is sent."""
+    guest = visitor()
+    page = guest.open("/settings")
+    row = page.locator("section#key_validation_concurrency")
+    field = row.locator("input")
+    field.fill("0")
+    expect(row).to_contain_text(re.compile("Out of range"))
+    expect(field).to_have_attribute("aria-invalid", "true")
+    sent: list[str] = []
+    page.on("request", lambda asked: sent.append(asked.method))
+    page.keyboard.press("Control+s")
+    guest.settled()
+    assert "PUT" not in sent
+
+
+def test_a_change_is_reviewed_saved_and_taken_back(
+    world: World, visitor: Visit, service: Service
+) -> None:
+    """P1.39: The diff lists just that; undo gives the former value back."""
+    before = told(service)["idle_conn_timeout"]["value"]
+    guest = visitor()
+    page = guest.open("/settings")
+    page.locator("section#idle_conn_timeout input").fill("77")
+    bar = page.get_by_role("region", name="Unsaved changes")
+    bar.get_by_role("button", name="Review…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.locator(".diff > li")).to_have_count(1)
+    expect(dialog).to_contain_text("77")
+    dialog.get_by_role("button", name=re.compile("^Save 1 change")).click()
+    undo = page.get_by_role("button", name="Undo")
+    expect(undo).to_be_visible()
+    assert told(service)["idle_conn_timeout"]["value"] == 77
+    undo.click()
+    now = wait_for(lambda: told(service)["idle_conn_timeout"]["value"], lambda got: got == before)
+    assert now == before

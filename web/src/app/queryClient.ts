@@ -1,0 +1,24 @@
+import { QueryClient } from '@tanstack/vue-query';
+
+import { ApiError } from '@/api/errors';
+
+const READ_RETRIES = 2;
+
+/** Reads are repeated twice where that may help, with jitter and by Retry-After; writes never. */
+export const queryClient = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 10_000,
+      gcTime: 5 * 60_000,
+      refetchOnWindowFocus: true,
+      retry: (failures, error) =>
+        failures < READ_RETRIES && error instanceof ApiError && error.isPassing,
+      retryDelay: (failures, error) => {
+        const asked = error instanceof ApiError ? error.retryAfterS : null;
+        if (asked !== null) return Math.min(asked, 30) * 1000;
+        return 500 * 2 ** failures * (0.5 + Math.random());
+      },
+    },
+    mutations: { retry: false },
+  },
+});

@@ -1,0 +1,34 @@
+/** What the latency page works out. Pure. */
+import type { Percentiles } from '@/api/shapes';
+import type { Comparison, Moments } from '@/lib/ranges';
+
+/** What the statistics are of: a key only by itself. */
+export type Subject = { group?: string; model?: string; key?: string };
+
+/** Of fewer requests, a percentile says little: it is shown with their number. */
+export const ENOUGH = 30;
+
+export function isThin(found: Pick<Percentiles, 'count'>): boolean {
+  return found.count > 0 && found.count < ENOUGH;
+}
+
+const DAY_MS = 86_400_000;
+
+/** The time that a range is compared with: as long, earlier. */
+export function earlier(span: Moments, compare: Comparison): Moments | null {
+  if (compare === 'off') return null;
+  const by = { previous: span.to - span.from, day: DAY_MS, week: 7 * DAY_MS }[compare];
+  return { from: span.from - by, to: span.to - by };
+}
+
+export type SortBy = 'count' | 'p50' | 'p95' | 'p99';
+export const SORTS = ['count', 'p50', 'p95', 'p99'] as const;
+
+/** By one of its figures, the greatest first; what isn't known last. */
+export function ranked<T>(items: readonly T[], of: (item: T) => Percentiles, by: SortBy): T[] {
+  const figure = (item: T): number => {
+    const found = of(item);
+    return (by === 'count' ? found.count : found[`${by}_ms`]) ?? -1;
+  };
+  return [...items].sort((one, other) => figure(other) - figure(one));
+}

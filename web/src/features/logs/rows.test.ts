@@ -1,0 +1,114 @@
+import { describe, expect, it } from 'vitest';
+
+import { blamedFor, costText, curl, marksOf, pretty, type Row, summed, timeline } from './rows';
+
+function row(changed: Partial<Row>): Row {
+  return {
+    id: 'a',
+    timestamp: '2026-11-25T12:04:31.000Z',
+    group_id: 1,
+    group_name: 'gem',
+    parent_group_id: 0,
+    parent_group_name: '',
+    key_id: 12,
+    key_value: 'AIza****071e',
+    model: 'gemini-2.5-pro',
+    is_success: true,
+    source_ip: '192.0.2.7',
+    status_code: 200,
+    request_path: '/proxy/gem/v1beta/models/gemini-2.5-pro:generateContent',
+    method: 'POST',
+    duration_ms: 300,
+    first_byte_ms: 200,
+    total_ms: 300,
+    request_type: 'final',
+    upstream_addr: 'https://api.example/v1',
+    is_stream: false,
+    exchange_id: 'e',
+    outcome: 'ok',
+    reason: '',
+    ...changed,
+  };
+}
+
+describe('the waterfall', () => {
+  it('puts attempts on one axis from the first one on', () => {
+    const { bars, length } = timeline([
+      row({ id: 'a', first_byte_ms: 100, duration_ms: 120 }),
+      row({ id: 'b', timestamp: '2026-11-25T12:04:31.150Z', first_byte_ms: null, duration_ms: 50 }),
+      row({
+        id: 'c',
+        timestamp: '2026-11-25T12:04:31.200Z',
+        first_byte_ms: 610,
+        duration_ms: 4000,
+      }),
+    ]);
+    expect(bars.map(({ from, first, to }) => [from, first, to])).toEqual([
+      [0, 100, 120],
+      [150, null, 200],
+      [200, 810, 4200],
+    ]);
+    expect(length).toBe(4200);
+  });
+
+  it('marks its axis at round places that are all on it', () => {
+    expect(marksOf(4200)).toEqual([0, 1000, 2000, 3000, 4000]);
+    expect(marksOf(54)).toEqual([0, 20, 40]);
+    for (const length of [1, 7, 99, 12_345, 600_000]) {
+      const marks = marksOf(length);
+      expect(marks.length).toBeLessThanOrEqual(7);
+      expect(Math.max(...marks)).toBeLessThanOrEqual(length);
+      expect(new Set(marks).size).toBe(marks.length);
+    }
+  });
+});
+
+describe('curl', () => {
+  const origin = 'https://load.example';
+
+  it('names no key but the variable', () => {
+    const said = curl(
+      row({ request_path: '/proxy/gem/v1?key=AIzaSecret&alt=sse' }),
+      origin,
+      'note',
+    );
+    expect(said).toContain('$GPTLOAD_KEY');
+    expect(said).toContain('/proxy/gem/v1?alt=sse');
+    expect(said).not.toContain('AIza');
+  });
+
+  it('keeps quotes of a stored body apart from the shell’s', () => {
+    const said = curl(row({ request_body: `{"text":"it's"}` }), origin, 'note');
+    expect(said).toContain(`--data-raw '{"text":"it'\\''s"}'`);
+    expect(said).not.toContain('# note');
+  });
+
+  it('says so where the body is not stored', () => {
+    expect(curl(row({}), origin, 'no body')).toMatch(/^# no body\n/);
+    expect(curl(row({ method: 'GET' }), origin, 'no body')).not.toContain('no body');
+  });
+});
+
+it('charges keys, upstreams and nobody', () => {
+  expect(blamedFor('key_rejected')).toBe('key_strike');
+  expect(blamedFor('rate_limited')).toBe('key_rest');
+  expect(blamedFor('upstream_fault')).toBe('upstream');
+  expect(blamedFor('request_fault')).toBe('nobody');
+});
+
+it('sums what is known and nothing else', () => {
+  expect(summed([null, 3, undefined, 4])).toBe(7);
+  expect(summed([null, undefined])).toBeNull();
+});
+
+it('folds JSON out and leaves other bodies as they are', () => {
+  expect(pretty('{"a":1}')).toBe('{\n  "a": 1\n}');
+  expect(pretty('{"a":1')).toBe('{"a":1');
+});
+
+it('never shows a cost that there is as none', () => {
+  expect(costText(4700, 'en-US')).toBe('< $0.0001');
+  expect(costText(62_700_000, 'en-US')).toBe('$0.06');
+  expect(costText(0, 'en-US')).toBe('$0.00');
+  expect(costText(null, 'en-US')).toBe('—');
+});

@@ -1,0 +1,62 @@
+import { effectScope, onScopeDispose, shallowRef, watch } from 'vue';
+
+import { useLive } from '@/composables/useLive';
+
+import type { Row } from './rows';
+import { EMPTY, heard, released, type Tail, withAttempts } from './tail';
+
+interface News {
+  items: Row[];
+  /** Attempts of this second that the node left out. */
+  skipped: number;
+}
+
+/**
+ * The live end of the log, for as long as `isOn`.
+ *
+ * @param wanted - whether a row is one that the filters look for.
+ * @param isHeld - whether somebody reads: then nothing moves, and what comes is counted.
+ * @param again - asks the log itself: after a break of the stream nothing is told twice.
+ */
+export function useTail(
+  isOn: () => boolean,
+  wanted: (row: Row) => boolean,
+  isHeld: () => boolean,
+  again: () => void,
+) {
+  const tail = shallowRef<Tail>(EMPTY);
+  const { state } = useLive();
+  let scope = effectScope();
+
+  function arrived(data: unknown): void {
+    const { items, skipped } = data as News;
+    const came = withAttempts(items).filter(wanted);
+    tail.value = heard(tail.value, came, skipped, isHeld());
+  }
+
+  watch(
+    isOn,
+    (on) => {
+      scope.stop();
+      scope = effectScope();
+      tail.value = EMPTY;
+      if (on) scope.run(() => useLive({ logs: arrived }));
+    },
+    { immediate: true },
+  );
+  watch(state, (now, before) => {
+    if (isOn() && now === 'live' && before !== 'live') again();
+  });
+  onScopeDispose(() => scope.stop());
+
+  return {
+    tail,
+    state,
+    release: () => {
+      tail.value = released(tail.value);
+    },
+    clear: () => {
+      tail.value = EMPTY;
+    },
+  };
+}

@@ -1,0 +1,51 @@
+/** Our parts. They know no feature and no API; a page of all of them: /parts in development. */
+export { default as Badge } from './Badge.vue';
+export { default as Banner } from './Banner.vue';
+export { default as Button } from './Button.vue';
+export { default as Card } from './Card.vue';
+export { default as BarList } from './charts/BarList.vue';
+export type { ChartSeries } from './charts/series';
+export { default as Sparkline } from './charts/Sparkline.vue';
+export { default as StateBar } from './charts/StateBar.vue';
+export { default as Checkbox } from './Checkbox.vue';
+export { copy } from './clipboard';
+export { default as Combobox } from './Combobox.vue';
+export { confirm, type Question } from './confirm';
+export { default as CopyButton } from './CopyButton.vue';
+export { default as Countdown } from './Countdown.vue';
+export { default as DataGrid } from './DataGrid.vue';
+export { default as Dialog } from './Dialog.vue';
+export { default as Drawer } from './Drawer.vue';
+export { default as EmptyState } from './EmptyState.vue';
+export { default as ErrorPanel } from './ErrorPanel.vue';
+export { default as Field } from './Field.vue';
+export type { Column } from './grid';
+export { default as HealthMark } from './HealthMark.vue';
+export { default as IconButton } from './IconButton.vue';
+export { default as KeyText } from './KeyText.vue';
+export type { MenuEntry, MenuItem } from './menu';
+export { default as Menu } from './Menu.vue';
+export { default as MultiSelect } from './MultiSelect.vue';
+export { default as NumberInput } from './NumberInput.vue';
+export type { Option } from './options';
+export { default as Pager } from './Pager.vue';
+export { default as Popover } from './Popover.vue';
+export { default as RadioList } from './RadioList.vue';
+export { default as SdkSnippets } from './SdkSnippets.vue';
+export { default as SegmentedControl } from './SegmentedControl.vue';
+export { default as Select } from './Select.vue';
+export { default as ShareBar } from './ShareBar.vue';
+export { default as Skeleton } from './Skeleton.vue';
+export { default as Stat } from './Stat.vue';
+export { default as StateMark } from './StateMark.vue';
+export { type Health, HEALTH, type KeyState, STATES } from './states';
+export { default as Switch } from './Switch.vue';
+export { default as Tabs } from './Tabs.vue';
+export { default as TextArea } from './TextArea.vue';
+export { default as TextInput } from './TextInput.vue';
+export { default as TimeAgo } from './TimeAgo.vue';
+export { toast } from './toasts';
+export { default as Tooltip } from './Tooltip.vue';
+
+// The charts that draw on a canvas come with the chunk of the page that shows them:
+// import TimeSeries from '@/ui/charts/TimeSeries.vue' (HeatMap, Histogram likewise).
