@@ -16,7 +16,7 @@ NPM    := web/with-node $(VENV) npm --prefix web --loglevel=error
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: web web-test web-check servers test-stock help install run test check format docs bench bench-tools sdk-generativeai clean
+.PHONY: web web-test web-check servers screenshots test-stock help install run test check format docs bench bench-tools sdk-generativeai clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -131,6 +131,10 @@ format: $(VENV)/.check-ok web/node_modules/.package-lock.json ## put the code in
 docs: $(VENV)/.install-ok ## write the pages that are made from code anew
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python -m tests.proxy.faultpage
+
+screenshots: $(VENV)/.test-ok servers web ## take the pictures in docs/images anew
+	@$(PIP) 'pillow>=11,<14'
+	@$(BIN)/python -m benchmarks.screenshots $(ARGS)
 
 bench-tools: ## nginx, Caddy and wrk, for the benchmarks
 	@missing=; for tool in nginx caddy wrk; do \

@@ -1,4 +1,4 @@
-"""Pictures of every page of the dashboard, for docs/images: `python -m benchmarks.screenshots`.
+"""Pictures of every page of the dashboard, for docs/images: `make screenshots`.
 
 Fills a database, starts the service on it and the scripted provider behind it, keeps some
 calls going, and takes each page in light and dark. `--only overview` for some of them,
@@ -38,26 +38,28 @@ _DAYS: Final = 3
 """More would spread the rows thinner."""
 
 _CALLS_A_SECOND: Final = 12.0
+_PASSWORD: Final = "pictures-Xq7vT2-mB9kLw-4RzP8n-YcJ3hG"
 
 
 def pages(service: Service) -> dict[str, str]:
     """Address of each page that is taken, by the picture's name."""
     by_name = {group["name"]: group["id"] for group in service.api("GET", "/groups")}
     main = by_name["openai-main"]
-    found = service.logs(request_type="final", is_success="true")
-    retried = service.logs(request_type="retry")
+    good = {log["exchange_id"] for log in service.logs(request_type="final", is_success="true")}
+    tries = [log["exchange_id"] for log in service.logs(request_type="retry")]
+    mended = next((one for one in tries if one in good), tries[0])
     ill = next(key for key in service.keys(main, page_size=100, status="invalid") if key["reason"])
     return {
         "overview": "/",
         "groups": "/groups",
-        "keys": f"/groups/{main}",
+        "keys": f"/groups/{main}?sort=rest",
         "key": f"/groups/{main}?key={ill['id']}",
         "group-overview": f"/groups/{main}?tab=overview",
         "group-config": f"/groups/{main}?tab=config",
         "group-connect": f"/groups/{main}?tab=connect",
         "aggregate": f"/groups/{by_name['chat']}",
         "logs": "/logs",
-        "request": f"/logs?req={(retried or found)[0]['exchange_id']}",
+        "request": f"/logs?req={mended}",
         "latency": "/latency",
         "settings": "/settings",
         "simulator": "/simulator",
@@ -138,9 +140,9 @@ def serving(rows: int, keys: int) -> Iterator[Service]:
         engine = make_engine(parse_dsn(str(database)))
         migrate(engine)
         plan = seed.Plan(time.time(), keys=keys, rows=rows, days=_DAYS, upstream=upstream.url)
-        seed.seed(engine, plan)
+        seed.seed(engine, plan, _PASSWORD)
         engine.dispose()
-        service = Service(folder, DATABASE_DSN=str(database)).start()
+        service = Service(folder, DATABASE_DSN=str(database), ENCRYPTION_KEY=_PASSWORD).start()
         try:
             service.set(request_log_write_interval_minutes=0)
             changes(service)

@@ -2,8 +2,9 @@
 
 `python -m benchmarks.seed data/gptload.db`, then start gptload on it. The log goes through
 the product's own functions, as if it had come by its journal, and statistics are tallied by
-them, so both agree; `--rows`, `--keys`, `--groups` and `--days` for less. Calls come in the rhythm of days and
-weeks, and some things went wrong: an outage, a quota, slow hours, keys that were revoked.
+them, so both agree; `--rows`, `--keys`, `--groups` and `--days` for less. Calls come in the
+rhythm of days and weeks, and some things went wrong: an outage, a quota, slow hours, keys that
+were revoked.
 """
 
 from __future__ import annotations
@@ -175,14 +176,14 @@ class Plan:
     chance: random.Random = field(factory=lambda: random.Random(7))
 
 
-def seed(engine: Engine, plan: Plan, vault: Vault | None = None) -> None:
+def seed(engine: Engine, plan: Plan, password: str | None = None) -> None:
     """Fill a migrated database that is empty.
 
     Args:
-        vault: with the ENCRYPTION_KEY that the node will have; None for none.
+        password: the ENCRYPTION_KEY that the node will have; None for none.
     """
     found = run_write(engine, _groups, plan)
-    run_write(engine, _keys, plan, found, vault)
+    run_write(engine, _keys, found, plan, password)
     # Made after the rows: in the middle of a million, each row would cost several times as much.
     indexes = sorted(request_logs.indexes, key=lambda index: str(index.name))
     run_write(engine, lambda connection: [index.drop(connection) for index in indexes])
@@ -342,8 +343,8 @@ def _add_group(connection: Connection, name: str, at: float, **fields: Any) -> i
     return int(result.inserted_primary_key[0])
 
 
-def _keys(connection: Connection, plan: Plan, found: Sequence[Group], vault: Vault | None) -> None:
-    vault = vault or Vault(None, installation.ensure_salt(connection))
+def _keys(connection: Connection, found: Sequence[Group], plan: Plan, password: str | None) -> None:
+    vault = Vault(password, installation.ensure_salt(connection))
     chance = random.Random(11)
     began = plan.now - plan.days * DAY
     notes = ("", "", "", "", "team-a", "team-b", "trial account", "from finance")

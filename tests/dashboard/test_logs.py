@@ -98,8 +98,7 @@ def test_older_and_newer_repeat_and_skip_nothing_while_calls_come_in(
             press.click()
         asked = waiting.value.url.partition("/api")[2]
         found = [item["exchange_id"] for item in service.api("GET", asked)["items"]]
-        guest.settled()
-        assert page.get_by_role("grid").get_attribute("aria-rowcount") == str(len(found) + 1)
+        expect(page.get_by_role("grid")).to_have_attribute("aria-rowcount", str(len(found) + 1))
         return found
 
     first = told(guest.button("Refresh"))

@@ -277,9 +277,12 @@ async def test_a_change_leaves_the_rest_alone(admin: Admin) -> None:
     before = (await admin.api("GET", "/groups"))[0]
     nulls = {key: None for key in before if key not in ("id", "endpoint")}
     after = await admin.api("PUT", f"/groups/{group}", nulls | {"display_name": HTML})
+    del after["undo"]  # the way back, which only an answer to a change has
     assert after | {"updated_at": ""} == before | {"display_name": HTML, "updated_at": ""}
-    assert await admin.api("PUT", f"/groups/{group}", {"test_model": ""}) == after
-    assert (await admin.api("PUT", f"/groups/{group}", {"group_type": "aggregate"})) == after
+    for nothing in ({"test_model": ""}, {"group_type": "aggregate"}):
+        same = await admin.api("PUT", f"/groups/{group}", nothing)
+        same.pop("undo", None)
+        assert same == after
     cleared = await admin.api("PUT", f"/groups/{group}", {"config": {}, "proxy_keys": ""})
     assert (cleared["config"], cleared["proxy_keys"]) == ({}, "")
 

@@ -75,6 +75,7 @@ async def test_a_key_as_the_api_shows_it(admin: Admin) -> None:
         "created_at": key["created_at"],
         "updated_at": key["updated_at"],
         "state": "active",
+        "kind": "active",
         "rest_until": None,
         "model_rests": {},
         "account": "",
