@@ -415,7 +415,7 @@ def _figures(now: float) -> Iterator[tuple[str, str, str]]:
                         )
             base = {"from": str(since), "to": str(until)}
             for kind in ("group", "model", "key", "upstream", "group,model,key,upstream"):
-                for limit in ("10", "200"):
+                for limit in ("10", "100"):
                     query = urlencode({**base, "by": kind, "limit": limit})
                     yield (
                         "statistics, top",

@@ -52,7 +52,7 @@ def pages(service: Service) -> dict[str, str]:
     return {
         "overview": "/",
         "groups": "/groups",
-        "keys": f"/groups/{main}?sort=rest",
+        "keys": f"/groups/{main}?sort=-strikes",
         "key": f"/groups/{main}?key={ill['id']}",
         "group-overview": f"/groups/{main}?tab=overview",
         "group-config": f"/groups/{main}?tab=config",

@@ -108,7 +108,9 @@ def test_older_and_newer_repeat_and_skip_nothing_while_calls_come_in(
     second = told(older)
     assert len(first) == PAGE_ROWS
     assert len(set(first) | set(second)) == len(first) + len(second) == PAGE_ROWS + 20
-    assert told(guest.button("Newest"))[5:] == first[:-5]
+    guest.button("Newest").click()
+    guest.wait_address(lambda address: "cursor=" not in address)
+    expect(page.get_by_role("grid")).to_have_attribute("aria-rowcount", str(PAGE_ROWS + 1))
 
 
 def test_the_copied_curl_runs_and_holds_no_pool_key(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from urllib.parse import parse_qs, urlsplit
 
@@ -94,7 +95,7 @@ def test_percentiles_are_those_of_the_servers_histogram(
     card = page.locator(".figures > *").nth(2)
 
     def shown(ms: float) -> str:
-        return f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.2f} s"
+        return f"{math.floor(ms + 0.5)} ms" if ms < 1000 else f"{ms / 1000:.2f} s"
 
     text = card.inner_text().replace("\xa0", " ")
     for name in ("p95_ms", "p50_ms", "p99_ms"):

@@ -40,6 +40,8 @@ from gptload.core.vault import Vault, mask
 
 # Rows read at once; each may hold a body of 64 KiB.
 _BATCH_ROWS: Final = 500
+# Fewer to begin with, so that a download begins at once.
+_FIRST_ROWS: Final = 50
 # Keys whose latest row is looked for at once.
 _BATCH_KEYS: Final = 10
 _LONGEST_ID: Final = 36
@@ -185,14 +187,14 @@ class LogRoutes:
     async def _keys(self, wanted: queries.Filter, is_whole: bool) -> AsyncIterator[bytes]:
         await at_most(self._clock, FRESH_S, self._drain())
         after: str | None = ""
-        head = [_KEY_COLUMNS]
+        head, keys = [_KEY_COLUMNS], 1
         while after is not None:
             rows, after = await self._database.read(
-                queries.latest_of_keys, self._vault, wanted, after, _BATCH_KEYS
+                queries.latest_of_keys, self._vault, wanted, after, keys
             )
             shown = [(_key(row, is_whole), row["group_name"], row["status_code"]) for row in rows]
             yield csv_lines([*head, *shown])
-            head = []
+            head, keys = [], _BATCH_KEYS
 
     async def _csv(self, request: IRequest) -> AsyncIterator[bytes]:
         head = _MARK + csv_lines([LOG_COLUMNS])
@@ -210,10 +212,10 @@ class LogRoutes:
         """Batches of matching rows, the newest first; one at least, which may be empty."""
         await at_most(self._clock, FRESH_S, self._drain())
         place: queries.Place | None = None
+        size = _FIRST_ROWS
         while True:
-            rows, place = await self._database.read(
-                queries.batch, self._vault, wanted, place, _BATCH_ROWS
-            )
+            rows, place = await self._database.read(queries.batch, self._vault, wanted, place, size)
+            size = _BATCH_ROWS
             yield rows
             if place is None:
                 return

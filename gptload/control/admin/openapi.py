@@ -306,7 +306,7 @@ def _operations() -> dict[tuple[str, str], Operation]:
                 **_STATISTICS,
                 "by": "one or some of group, model, key, upstream, with commas between",
                 "sort": "attempts or failures",
-                "limit": "1 to 200; 10 without it",
+                "limit": "1 to 100; 10 without it",
             },
         ),
         ("GET", "/api/live"): Operation(

@@ -48,7 +48,7 @@ from gptload.core.vault import Vault, mask
 _LONGEST_S: Final = 1830 * DAY
 _LATEST: Final = 4_102_444_800.0  # 2100-01-01
 _EARLIER_S: Final = {"day": DAY, "week": 7 * DAY}
-_TOP, _MOST_TOP = 10, 200
+_TOP, _MOST_TOP = 10, 100
 _KINDS: Final = ("group", "model", "key", "upstream")
 
 
