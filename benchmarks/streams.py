@@ -15,7 +15,7 @@ from attrs import frozen
 from benchmarks.load import body, model
 from benchmarks.peers import STREAM_EVENTS, Peer
 from benchmarks.processes import Process
-from benchmarks.upstream import EVENTS_A_SECOND
+from benchmarks.upstream import END_EVENTS, EVENTS_A_SECOND
 
 STREAMS: Final = 1000
 WINDOW_S: Final = 10.0
@@ -201,7 +201,7 @@ def measure(label: str, peer: Peer | None, direct_url: str) -> Streamed:
         cuts[49] / 1e6,
         cuts[98] / 1e6,
         streams.events,
-        STREAMS * STREAM_EVENTS,
+        STREAMS * (STREAM_EVENTS + END_EVENTS),
         sum(not (stream.started and stream.ended) for stream in streams.all),
     )
 

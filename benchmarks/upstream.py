@@ -5,7 +5,7 @@ The path says what it answers:
 
     /small/…      a chat completion behind a head of 8 fields
     /sdk/…        the same behind the 20 fields that a real AI API sends
-    /stream-N/…   N server-sent events of about 200 bytes, 20 a second
+    /stream-N/…   N server-sent events of about 200 bytes, 20 a second, and an end
     /flood/…      server-sent events without pause or end, as fast as they are taken
 
 An event carries the monotonic time at which it was sent, for who measures its delay.
@@ -99,6 +99,14 @@ _EVENT: Final = (
     b'"model":"bench-small","choices":[{"index":0,"delta":{"content":" word"}}],'
     b'"sent_ns":"%020d"}\n\n'
 )
+# A stream without these has broken off, which a proxy may say in an event of its own.
+END_EVENTS: Final = 2
+_LAST_EVENTS: Final = (
+    b'data: {"id":"chatcmpl-9Zr0bench","object":"chat.completion.chunk","created":1790000000,'
+    b'"model":"bench-small","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+    b"data: [DONE]\n\n"
+)
+_END: Final = b"%x\r\n%b\r\n0\r\n\r\n" % (len(_LAST_EVENTS), _LAST_EVENTS)
 _FLOOD_EVENT: Final = b"data: " + b"x" * 1016 + b"\n\n"
 _FLOOD: Final = b"%x\r\n%b\r\n" % (64 * len(_FLOOD_EVENT), 64 * _FLOOD_EVENT)
 
@@ -259,7 +267,7 @@ class _Upstream:
                 else:
                     slot.discard(connection)
                     self._streams -= 1
-                    self._send(connection, data + b"0\r\n\r\n")
+                    self._send(connection, data + _END)
             except OSError:
                 self._close(connection)
 
