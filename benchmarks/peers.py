@@ -363,6 +363,7 @@ class Gptload(Peer):
 
     def catch_up(self) -> None:
         self._api("GET", "/logs?page_size=1")
+        self._api("GET", "/stats/summary")  # what was moved is counted before it is told
 
     def _make_group(self, name: str, upstream: str) -> None:
         made = self._api(
