@@ -14,8 +14,7 @@ from typing import Final
 
 from attrs import define, field
 from sqlalchemy import Connection
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -23,16 +22,14 @@ from twisted.logger import Logger
 from gptload.control.db.database import Database
 from gptload.control.db.queries import keystates, timeline
 from gptload.control.db.queries.keystates import Written
-from gptload.control.loop import Loop
+from gptload.control.loop import Repeating
 from gptload.control.status import Job
 from gptload.core import breaker
 from gptload.core.correlation import Correlation
-from gptload.core.errors import DatabaseUnavailable
 from gptload.core.keyevents import Change, Happened, KeyView, WaySuspected
 from gptload.core.keypool import PoolKey
 from gptload.core.keystate import Event, State
 from gptload.core.outcome import Verdict
-from gptload.core.pace import Pace
 from gptload.core.standing import Standings
 from gptload.core.vault import Vault
 from gptload.link.messages import (
@@ -321,51 +318,22 @@ def _written(key_id: int, holds: KeyView) -> Written:
     )
 
 
-class LedgerWriter(Service):
+class LedgerWriter(Repeating):
     """Has the ledger's changes written soon, and all of them before the end."""
 
     log = Logger()
+    ends_with_turn = True
 
     def __init__(self, clock: IReactorTime, ledger: Ledger, job: Job | None = None) -> None:
-        self._clock = clock
+        super().__init__(clock, WRITE_S, job)
         self._ledger = ledger
-        self._pace = Pace()
-        self._job = Job() if job is None else job
-        self._loop = Loop(clock, self._tick, self._job)
 
-    def startService(self) -> None:
-        """Write whatever changes from now on."""
-        Service.startService(self)
-        self._loop.start(WRITE_S)
-
-    def stopService(self) -> Deferred[None]:
-        """Write the last changes, as far as the database lets us."""
-        Service.stopService(self)
-        return Deferred.fromCoroutine(self._stop())
-
-    async def _stop(self) -> None:
-        if await self._loop.stop():
-            self._pace.reset()
-            await self._tick()
-
-    async def _tick(self) -> None:
+    async def turn(self) -> None:
+        """Write what has changed."""
         self._ledger.wake()
-        if not self._ledger.unwritten:
-            return
-        try:
+        if self._ledger.unwritten:
             await self._ledger.flush()
-        except DatabaseUnavailable as error:
-            self._job.failed(self._clock.seconds(), error)
-            if self._pace.due(self._clock.seconds()):
-                self.log.error(
-                    "The states of {count} keys wait for the database: {reason}",
-                    count=self._ledger.unwritten,
-                    reason=error.message,
-                )
-        except Exception as error:  # a LoopingCall ends with its first unhandled error
-            self._job.failed(self._clock.seconds(), error)
-            if self._pace.due(self._clock.seconds()):
-                self.log.failure("Key states can't be written")
-        else:
-            self._job.succeeded(self._clock.seconds())
-            self._pace.reset()
+
+    def trouble(self) -> str:
+        """They are written later; what holds is published already."""
+        return f"The states of {self._ledger.unwritten} keys wait for the database"

@@ -11,18 +11,14 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from gptload.control.db.database import Database
 from gptload.control.db.queries import owners
-from gptload.control.loop import Loop
+from gptload.control.loop import Repeating
 from gptload.control.status import Job
-from gptload.core.errors import DatabaseUnavailable
-from gptload.core.pace import Pace
 from gptload.core.sticky import OWNERS_LIMIT
 from gptload.link.messages import KeyChange, OwnerNoted, OwnersKnown
 
@@ -34,7 +30,7 @@ PRUNE_S: Final = 3600.0
 TURN_OWNERS: Final = 5000
 
 
-class OwnerWriter(Service):
+class OwnerWriter(Repeating):
     """Has owners written soon, and all of them before the end; forgets them in time.
 
     Attributes:
@@ -42,6 +38,7 @@ class OwnerWriter(Service):
     """
 
     log = Logger()
+    ends_with_turn = True
 
     def __init__(
         self,
@@ -56,17 +53,14 @@ class OwnerWriter(Service):
             publish: called at once with every owner; it must not raise.
             limit: of owners, in the table and in what waits for it.
         """
+        super().__init__(clock, WRITE_S, job)
         self.dropped = 0
-        self._clock = clock
         self._database = database
         self._publish = publish
         self._limit = limit
         # By resource: only the last owner counts. A dict keeps the order.
         self._unwritten: dict[tuple[int, str], OwnerNoted] = {}
         self._prune_at = clock.seconds()
-        self._pace = Pace()
-        self._job = Job() if job is None else job
-        self._loop = Loop(clock, self._tick, self._job)
 
     @property
     def unwritten(self) -> int:
@@ -97,43 +91,17 @@ class OwnerWriter(Service):
             del self._unwritten[next(iter(self._unwritten))]
             self.dropped += 1
 
-    def startService(self) -> None:
-        """Write whatever is noted from now on."""
-        Service.startService(self)
-        self._loop.start(WRITE_S)
-
-    def stopService(self) -> Deferred[None]:
-        """Write the last ones, as far as the database lets us."""
-        Service.stopService(self)
-        return Deferred.fromCoroutine(self._stop())
-
-    async def _stop(self) -> None:
-        if await self._loop.stop():
-            self._pace.reset()
-            await self._tick()
-
-    async def _tick(self) -> None:
+    async def turn(self) -> None:
+        """Write what waits; forget, now and then, what nobody asks for any more."""
         now = self._clock.seconds()
-        try:
-            await self._write()
-            if now >= self._prune_at:
-                await self._database.write(owners.prune, now, self._limit)
-                self._prune_at = now + PRUNE_S
-        except DatabaseUnavailable as error:
-            self._job.failed(now, error)
-            if self._pace.due(now):
-                self.log.error(
-                    "The owners of {count} resources wait for the database: {reason}",
-                    count=self.unwritten,
-                    reason=error.message,
-                )
-        except Exception as error:  # a LoopingCall ends with its first unhandled error
-            self._job.failed(now, error)
-            if self._pace.due(now):
-                self.log.failure("Owners of resources can't be written")
-        else:
-            self._job.succeeded(now)
-            self._pace.reset()
+        await self._write()
+        if now >= self._prune_at:
+            await self._database.write(owners.prune, now, self._limit)
+            self._prune_at = now + PRUNE_S
+
+    def trouble(self) -> str:
+        """They are kept meanwhile, up to the limit."""
+        return f"The owners of {self.unwritten} resources wait for the database"
 
     async def _write(self) -> None:
         # What is noted meanwhile belongs to the next turn, or this might never end.

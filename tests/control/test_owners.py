@@ -143,7 +143,7 @@ def test_an_unexpected_error_ends_nothing(scene: Scene, said: list[str]) -> None
     scene.database.failure = RuntimeError("driver")
     scene.writer.noted(noted())
     scene.clock.advance(WRITE_S)
-    assert said == ["Owners of resources can't be written"]
+    assert said == ["The owners of 1 resources wait for the database"]
     scene.database.failure = None
     scene.clock.advance(WRITE_S)
     assert scene.stored() == {"file-1": 1}

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sqlalchemy import Connection
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from gptload.control.db.database import Database
 from gptload.control.db.queries import logkinds, logs, rollups, timeline
-from gptload.control.loop import Loop
+from gptload.control.loop import Repeating
 from gptload.control.statistics import MOST_SUBJECTS, kept_s
 from gptload.control.status import Job
-from gptload.core.errors import DatabaseUnavailable
 
 INTERVAL_S = 3600
 DAY_S = 86_400
@@ -23,7 +20,7 @@ DAY_S = 86_400
 SLICE_ROWS = 1000
 
 
-class Retention(Service):
+class Retention(Repeating):
     """Deletes logs older than `keep_days()` and roll-ups past their time, hourly, in slices."""
 
     log = Logger()
@@ -39,24 +36,9 @@ class Retention(Service):
         Args:
             keep_days: asked each time, so that a change needs no restart; 0 keeps all logs.
         """
-        self._stopping = False
-        self._clock = clock
+        super().__init__(clock, INTERVAL_S, job)
         self._database = database
         self._keep_days = keep_days
-        self._job = Job() if job is None else job
-        self._loop = Loop(clock, self._turn, self._job)
-
-    def startService(self) -> None:
-        """Delete now, and again every hour."""
-        Service.startService(self)
-        self._stopping = False
-        self._loop.start(INTERVAL_S)
-
-    def stopService(self) -> Deferred[bool]:
-        """Fires when a slice under way is done; the rest has time."""
-        Service.stopService(self)
-        self._stopping = True
-        return Deferred.fromCoroutine(self._loop.stop())
 
     async def sweep(self) -> int:
         """Delete all that is too old now.
@@ -78,27 +60,20 @@ class Retention(Service):
         await self._in_slices(timeline.delete_slice, before)
         return count
 
-    async def _turn(self) -> None:
-        try:
-            count = await self.sweep()
-        except DatabaseUnavailable as error:
-            self._job.failed(self._clock.seconds(), error)
-            self.log.warn(
-                "Retention stopped early: {reason}; next try in an hour", reason=error.message
-            )
-        except Exception as error:  # a LoopingCall ends with its first unhandled error
-            self._job.failed(self._clock.seconds(), error)
-            self.log.failure("Retention failed; next try in an hour")
-        else:
-            self._job.succeeded(self._clock.seconds())
-            if count:
-                self.log.info("Retention deleted {count} request logs", count=count)
+    async def turn(self) -> None:
+        """Sweep, and say what went."""
+        if count := await self.sweep():
+            self.log.info("Retention deleted {count} request logs", count=count)
+
+    def trouble(self) -> str:
+        """What is left goes next time."""
+        return "Retention stopped early; next try in an hour"
 
     async def _sweep_rollups(self, now: float) -> None:
         for kind in MOST_SUBJECTS:
             for step, seconds in kept_s(kind).items():
                 count = SLICE_ROWS
-                while count >= SLICE_ROWS and not self._stopping:
+                while count >= SLICE_ROWS and not self.stopping:
                     count = await self._database.write(
                         rollups.delete_slice, kind, step, now - seconds, SLICE_ROWS
                     )
@@ -110,5 +85,5 @@ class Retention(Service):
         while True:
             count = await self._database.write(delete, before, SLICE_ROWS)
             total += count
-            if count < SLICE_ROWS or self._stopping:
+            if count < SLICE_ROWS or self.stopping:
                 return total

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from gptload.control.db.database import Database
 from gptload.control.db.queries import rollups
-from gptload.control.loop import Loop
+from gptload.control.loop import Repeating
 from gptload.control.status import Job
-from gptload.core.errors import DatabaseUnavailable
 
 # The longer, the fewer rows are written for a record.
 INTERVAL_S: Final = 30.0
@@ -24,30 +22,16 @@ INTERVAL_S: Final = 30.0
 SLICE_RECORDS: Final = 2500
 
 
-class Rollups(Service):
+class Rollups(Repeating):
     """Settles every half minute, and at once for whoever asks."""
 
     log = Logger()
+    is_quiet = True
 
     def __init__(self, clock: IReactorTime, database: Database, job: Job | None = None) -> None:
-        self._clock = clock
+        super().__init__(clock, INTERVAL_S, job)
         self._database = database
-        self._stopping = False
         self._lock = DeferredLock()
-        self._job = Job() if job is None else job
-        self._loop = Loop(clock, self._turn, self._job)
-
-    def startService(self) -> None:
-        """Settle what a former process left, then go on."""
-        Service.startService(self)
-        self._stopping = False
-        self._loop.start(INTERVAL_S)
-
-    def stopService(self) -> Deferred[bool]:
-        """Fires when a slice under way is done; the rest is settled after the next start."""
-        Service.stopService(self)
-        self._stopping = True
-        return Deferred.fromCoroutine(self._loop.stop())
 
     async def settle(self) -> None:
         """Count all that was moved by now.
@@ -58,7 +42,7 @@ class Rollups(Service):
         await self._lock.acquire()
         try:
             count = 1
-            while count and not self._stopping:
+            while count and not self.stopping:
                 # Most who ask find nothing: they don't wait for the writer.
                 if not await self._database.read(rollups.is_pending):
                     break
@@ -66,14 +50,10 @@ class Rollups(Service):
         finally:
             self._lock.release()
 
-    async def _turn(self) -> None:
-        now = self._clock.seconds()
-        try:
-            await self.settle()
-        except DatabaseUnavailable as error:
-            self._job.failed(now, error)
-        except Exception as error:  # a LoopingCall ends with its first unhandled error
-            self._job.failed(now, error)
-            self.log.failure("Statistics fall behind; next try soon")
-        else:
-            self._job.succeeded(now)
+    async def turn(self) -> None:
+        """Settle what was moved since the last one."""
+        await self.settle()
+
+    def trouble(self) -> str:
+        """They catch up: nothing is lost."""
+        return "Statistics fall behind; next try soon"
