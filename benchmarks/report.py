@@ -67,7 +67,8 @@ def page(found: Findings) -> str:
         "gptload runs as a user starts it, on Python alone, with everything on: client "
         "authentication, choice among ten keys, encrypted keys, journal, counters.",
         "What the request log and its statistics cost with millions of rows is in "
-        "[LOGS.md](LOGS.md).",
+        "[LOGS.md](LOGS.md), and what a large import costs those who call meanwhile in "
+        "[IMPORT.md](IMPORT.md).",
         *_targets(found),
         *_requests(found.unary),
         *_streams(found),

@@ -13,6 +13,7 @@ import random
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from itertools import count
@@ -69,6 +70,7 @@ from gptload.wire.server import ServerFactory, Timeouts
 from gptload.wire.sweep import Sweep
 
 _BACKLOG = 1024
+_GIVE_WAY_S = 0.001  # of Python's own 0.005; docs/decisions/0024
 _RETRY_S = 2.0
 _MINUTE_S = 60.0
 _MIB = 1024 * 1024
@@ -313,6 +315,8 @@ class Node(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _start(self) -> None:
+        # Whenever the reactor's thread wakes up it waits for so long for one that computes.
+        sys.setswitchinterval(_GIVE_WAY_S)
         self._database.start()
         self._sweep.start()
         while True:

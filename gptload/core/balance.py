@@ -15,16 +15,21 @@ one: with half a million members, a pause of 0.1 to 0.3 s.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Container, Hashable, Iterator
 from heapq import heapify, heappop, heappush, heapreplace
+from itertools import chain
 from typing import Final, Generic, TypeVar
+
+from gptload.core.blocks import BITS, Blocks
 
 M = TypeVar("M", bound=Hashable)
 
 # One unit of virtual time. In whole numbers, because sums of floats drift apart: after
 # a billion picks two equal turns must still be equal.
 _UNIT: Final = 2**64
+# Members of one piece of a queue. A larger table grows in steps that everybody notices.
+_PIECE: Final = 8192
 # How many of those who were skipped may have a turn kept: each pick looks at them.
 _OWED_LIMIT: Final = 256
 
@@ -42,10 +47,24 @@ class Either(Generic[M]):
         return item in self._one or item in self._other
 
 
+class _Piece(OrderedDict[M, None]):
+    """A part of a queue.
+
+    Not a dict: looking for the first of one that loses its first all the time gets
+    slower and slower.
+    """
+
+    __slots__ = ("queue",)
+
+    queue: _Queue[M]
+
+
 class _Queue(Generic[M]):
     """All members of one weight, the next one first.
 
     Attributes:
+        pieces: the members in their order; the first piece is empty only if all are.
+        size: how many members there are.
         order: which queue goes first when two turns are equal.
         total: what its weights added up to when its turns were last laid out; 0: never.
         base: virtual time from which its turns are counted.
@@ -53,25 +72,48 @@ class _Queue(Generic[M]):
         entry: its place on the line; another entry of it there is out of date.
     """
 
-    __slots__ = ("base", "entry", "members", "order", "taken", "total", "weight")
+    __slots__ = ("base", "entry", "order", "pieces", "size", "taken", "total", "weight")
 
     def __init__(self, weight: int, order: int) -> None:
         self.weight = weight
         self.order = order
-        # Not a dict: looking for the first of one that loses its first all the time
-        # gets slower and slower.
-        self.members: OrderedDict[M, None] = OrderedDict()
+        self.pieces: deque[_Piece[M]] = deque()
+        self._begin_piece()
+        self.size = 0
         self.total = 0
         self.base = 0
         self.taken = 0
         self.entry: _Entry[M] | None = None
+
+    def append(self, member: M) -> _Piece[M]:
+        """Put a new member at the end; the piece that it is in now."""
+        last = self.pieces[-1]
+        if len(last) >= _PIECE:
+            last = self._begin_piece()
+        last[member] = None
+        self.size += 1
+        return last
+
+    def drop(self, member: M, piece: _Piece[M]) -> None:
+        """Take a member out of the piece that it is in."""
+        del piece[member]
+        self.size -= 1
+        pieces = self.pieces
+        while not pieces[0] and len(pieces) > 1:
+            pieces.popleft()
+
+    def _begin_piece(self) -> _Piece[M]:
+        piece: _Piece[M] = _Piece()
+        piece.queue = self
+        self.pieces.append(piece)
+        return piece
 
     def lay_out(self, now: int) -> _Entry[M]:
         """Space the turns for the members that there are now.
 
         What has passed of the wait for the next turn stays passed, in proportion.
         """
-        before, self.total = self.total, self.weight * len(self.members)
+        before, self.total = self.total, self.weight * self.size
         half_step = _UNIT // (2 * self.total)
         if self.entry is None:
             self.base = now
@@ -116,7 +158,7 @@ class Rotation(Generic[M]):
     """
 
     def __init__(self) -> None:
-        self._queue_of: dict[M, _Queue[M]] = {}
+        self._piece_of: Blocks[M, _Piece[M]] = Blocks()
         self._queues: dict[int, _Queue[M]] = {}
         self._line: list[_Entry[M]] = []
         self._changed: set[_Queue[M]] = set()
@@ -126,13 +168,13 @@ class Rotation(Generic[M]):
         self._now = 0
 
     def __len__(self) -> int:
-        return len(self._queue_of)
+        return sum(queue.size for queue in self._queues.values())
 
     def __contains__(self, member: M) -> bool:
-        return member in self._queue_of
+        return member in self._piece_of
 
     def __iter__(self) -> Iterator[M]:
-        return iter(self._queue_of)
+        return iter(self._piece_of)
 
     def add(self, member: M, weight: int) -> None:
         """Let a member take turns from now on; with a weight of 0 it takes none.
@@ -147,18 +189,18 @@ class Rotation(Generic[M]):
         if queue is None:
             self._opened += 1
             queue = self._queues[weight] = _Queue(weight, self._opened)
-        queue.members[member] = None
-        self._queue_of[member] = queue
+        self._piece_of[member] = queue.append(member)
         self._changed.add(queue)
 
     def remove(self, member: M) -> None:
         """Take a member out; nothing happens if it isn't in."""
-        queue = self._queue_of.pop(member, None)
-        if queue is None:
+        piece = self._piece_of.pop(member)
+        if piece is None:
             return
-        del queue.members[member]
+        queue = piece.queue
+        queue.drop(member, piece)
         self._owed.pop(member, None)
-        if queue.members:
+        if queue.size:
             self._changed.add(queue)
         else:
             queue.entry = None
@@ -167,9 +209,8 @@ class Rotation(Generic[M]):
 
     def yield_turn(self, member: M) -> None:
         """A member has served without its turn: those of its weight go first now."""
-        queue = self._queue_of.get(member)
-        if queue is not None:
-            queue.members.move_to_end(member)
+        if member in self._piece_of:
+            self._move_to_end(member)
             self._owed.pop(member, None)
 
     def forgo(self, member: M) -> None:
@@ -200,24 +241,30 @@ class Rotation(Generic[M]):
             if entry is not queue.entry:
                 heappop(line)
                 continue
-            skipped = []
-            for member in queue.members:
-                if member not in skip:
-                    break
-                skipped.append(member)
-            else:
-                passed.append(heappop(line))
-                continue
-            if skipped:
+            pieces = queue.pieces
+            first = pieces[0]
+            member = next(iter(first))
+            if member in skip:
+                skipped = []
+                for member in chain.from_iterable(pieces):
+                    if member not in skip:
+                        break
+                    skipped.append(member)
+                else:
+                    passed.append(heappop(line))
+                    continue
                 # Their turns go by. A neighbour that took them would get twice its share.
                 for member in skipped:
                     if len(self._owed) < _OWED_LIMIT:
                         self._owed[member] = None
-                    queue.members.move_to_end(member)
+                    self._move_to_end(member)
                 heapreplace(line, queue.advance(self._now, len(skipped)))
                 continue
             found = member
-            queue.members.move_to_end(member)
+            if len(pieces) == 1:
+                first.move_to_end(member)
+            else:
+                self._move_to_end(member)
             if turn > self._now:  # not so for a turn that was kept for later
                 self._now = turn
             heapreplace(line, queue.advance(self._now))
@@ -241,7 +288,7 @@ class Rotation(Generic[M]):
         found: M | None = None
         for queue in self._queues.values():
             skipped = 0
-            for member in queue.members:
+            for member in chain.from_iterable(queue.pieces):
                 if member not in skip:
                     break
                 skipped += 1
@@ -253,6 +300,16 @@ class Rotation(Generic[M]):
             if best is None or (turn, queue.order) < best:
                 best, found = (turn, queue.order), member
         return found
+
+    def _move_to_end(self, member: M) -> None:
+        block = self._piece_of.blocks[hash(member) >> BITS]
+        piece = block[member]
+        queue = piece.queue
+        if piece is queue.pieces[-1]:
+            piece.move_to_end(member)
+        else:
+            queue.drop(member, piece)
+            block[member] = queue.append(member)
 
     def _lay_out(self) -> None:
         for queue in self._changed:

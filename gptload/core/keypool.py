@@ -9,6 +9,7 @@ from typing import Final
 from attrs import define, field
 
 from gptload.core.balance import Either, Rotation
+from gptload.core.blocks import BITS, Blocks
 from gptload.core.keystate import State
 
 # Rests that end are noticed so many a pick: when half a million keys wake at midnight,
@@ -88,7 +89,7 @@ class KeyPool:
     """
 
     def __init__(self) -> None:
-        self._keys: dict[int, PoolKey] = {}
+        self._keys: Blocks[int, PoolKey] = Blocks()
         self._turns: Rotation[int] = Rotation()
         self._alarms: list[_Alarm] = []
         # Models for which at least one key rests, and those of them with many.
@@ -130,7 +131,7 @@ class KeyPool:
 
     def remove(self, key_id: int) -> None:
         """The key is gone: it is never picked again."""
-        key = self._keys.pop(key_id, None)
+        key = self._keys.pop(key_id)
         if key is not None:
             self._take_out(key_id)
             for model in key.rests:
@@ -203,7 +204,7 @@ class KeyPool:
             asked = self._models.get(model)
             key_id = self._turns.pick(tried) if asked is None else self._pick_for(asked, tried)
             if key_id is not None:
-                return self._keys[key_id]
+                return self._keys.blocks[key_id >> BITS][key_id]
             if due:
                 return None
 

@@ -21,6 +21,7 @@ _HIDDEN: Final = re.compile(r"\*+|\.{3,}|\u2026")
 # Lines of which a report names that many; people mend these, and then see the next.
 REPORTED: Final = 100
 _LONGEST: Final = 4096
+_SETS: Final = 64
 _GAPS: Final = re.compile(r"[\s,;]+")
 # What editors and browsers put around a text without showing it.
 _INVISIBLE: Final = "\ufeff\u200b\u200c\u200d\u2060"
@@ -116,7 +117,8 @@ def read(pieces: Iterable[str]) -> Reading:
     whole = chain((first,), coming)
     words = _elements("".join(whole)) if first.startswith("[") else _words(whole)
     reading = Reading()
-    seen: set[bytes] = set()
+    # One set of half a million would hold everybody up each time that it grows.
+    seen: list[set[bytes]] = [set() for _ in range(_SETS)]
     for line, raw in words:
         word = raw.strip().strip(_INVISIBLE)
         if not word:
@@ -130,12 +132,12 @@ def read(pieces: Iterable[str]) -> Reading:
             reading.bad += 1
             if len(reading.bad_lines) < REPORTED:
                 reading.bad_lines.append(BadLine(line, reason))
-        elif key in seen:
+        elif key in (known := seen[hash(key) % _SETS]):
             reading.repeated += 1
             if len(reading.repeated_lines) < REPORTED:
                 reading.repeated_lines.append(line)
         else:
-            seen.add(key)
+            known.add(key)
             reading.keys.append(key)
             reading.lines.append(line)
     return reading

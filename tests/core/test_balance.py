@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gptload.core import balance
 from gptload.core.balance import Either, Rotation
 
 WEIGHTS = st.lists(st.integers(1, 1000), min_size=1, max_size=40)
@@ -308,3 +310,51 @@ def test_a_look_names_the_one_that_is_picked_next_and_takes_no_turn(
         expected = looked_at.peek(skip)
         looked_at.peek(data.draw(st.sets(members)))
         assert looked_at.pick(skip) == expected == left_alone.pick(skip)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["add", "remove", "yield", "pick", "pick", "pick"]),
+        st.integers(0, 15),
+        st.integers(1, 2),
+        st.sets(st.integers(0, 15), max_size=12),
+    ),
+    max_size=120,
+)
+
+
+@given(steps=STEPS)
+def test_a_queue_in_pieces_is_a_queue(steps: list[tuple[str, int, int, set[int]]]) -> None:
+    """Whoever comes, goes or is skipped: the same ones are picked as from one piece."""
+
+    def picks() -> list[int | None]:
+        rotation = rotation_of([1] * 10)
+        found = []
+        for what, member, weight, skipped in steps:
+            if what == "add":
+                rotation.add(member, weight)
+            elif what == "remove":
+                rotation.remove(member)
+            elif what == "yield":
+                rotation.yield_turn(member)
+            else:
+                found += [rotation.peek(skipped), rotation.pick(skipped)]
+        return found + [rotation.pick() for _ in range(40)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(balance, "_PIECE", 3)
+        in_pieces = picks()
+    assert in_pieces == picks()
+
+
+def test_a_large_queue_is_in_pieces_that_are_not() -> None:
+    """A large table takes long to grow, and nobody is served meanwhile."""
+    rotation = rotation_of([1] * 20_000)
+    for _ in range(30_000):
+        rotation.pick()
+    (queue,) = rotation._queues.values()
+    assert max(map(len, queue.pieces)) <= balance._PIECE
+    assert sum(map(len, queue.pieces)) == queue.size == len(rotation) == 20_000
+    for member in range(20_000):
+        rotation.remove(member)
+    assert rotation.pick() is None

@@ -132,6 +132,7 @@ def _sqlite(url: URL, path: Path, busy_ms: int) -> Engine:
         pool_size=READERS + 2,  # the writer, and what is done before the reactor runs
         max_overflow=0,
         pool_timeout=10,
+        pool_use_lifo=True,  # the one that was used last has the pages at hand
         hide_parameters=True,
     )
     engine.dialect.statement_compiler = _HintedSQLite
@@ -162,7 +163,10 @@ def _postgresql(url: URL, busy_ms: int) -> Engine:
         "application_name": "gptload",
     }
     # What the operator wrote counts.
-    engine = _server(url, {name: wanted[name] for name in wanted if name not in url.query})
+    chosen: dict[str, Any] = {name: wanted[name] for name in wanted if name not in url.query}
+    # Nothing is prepared: a plan that was made for an empty table would stay with its
+    # connection, and an import of 40,000 keys take twice as long. PgBouncer wants it too.
+    engine = _server(url, chosen | {"prepare_threshold": None})
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _record: object) -> None:
