@@ -31,7 +31,8 @@ from gptload.provider import IProvider
 from gptload.proxy import replies, trace
 from gptload.proxy.answers import hidden, lines_for, without_key
 from gptload.proxy.attempts import Attempt
-from gptload.proxy.blame import charge, is_unclear, praise, settled
+from gptload.proxy.blame import charge, praise, settled
+from gptload.proxy.doubts import Doubts
 from gptload.proxy.models import ModelList
 from gptload.proxy.owned import lead_back, maker_of, note
 from gptload.proxy.plane import Plane
@@ -106,8 +107,7 @@ class Exchange:
         self._delayed: IDelayedCall | None = None  # the next attempt, after a back-off
         self._waits = False
         self._wait_end = inf  # monotonic seconds; from when it first waits
-        # Refusals that may be their keys' fault or the request's: the next key will show.
-        self._doubts: list[tuple[Attempt, Verdict]] | None = None
+        self._doubts: Doubts | None = None  # from the first answer that is no success
         self._over = False
         plane.under_way += 1
         plane.sweep.add(self)
@@ -370,10 +370,13 @@ class Exchange:
         verdict = choice.destination.way.judged(settled(verdict, self.request.model, secret))
         if complete:
             self._last = attempt
-        verdict = self._blamed(attempt, verdict)
+        doubts = self._doubts
+        if doubts is None:
+            doubts = self._doubts = Doubts(self.plane, self.request.model, self._id)
+        verdict = doubts.judge(attempt, verdict, self._search)
         following = self._follow(attempt, verdict, status if status >= 400 else None)
         if following is None:
-            self._believe(alone=True)
+            doubts.believe(alone=True)
         waits = following is None and verdict.outcome in _LIMITS and self._search.is_dry
         waits = waits and complete and self._may_wait(in_time=True)
         error = redact(message_of(answer), (secret,))
@@ -384,35 +387,6 @@ class Exchange:
             attempt.cancel()
         self._go_on(following, attempt, verdict)
         return True
-
-    def _blamed(self, attempt: Attempt, verdict: Verdict) -> Verdict:
-        """Blame for what an upstream answered; where another key must tell first, later."""
-        if not is_unclear(verdict):
-            self._believe(alone=True)
-            self._charge(attempt, verdict)
-            return verdict
-        doubts = self._doubts or []
-        alike = any(known.signature == verdict.signature for _, known in doubts)
-        if alike and not self._search.has_other_way(attempt.choice):
-            # Two keys, and the same words wherever we ask: it's what is asked for.
-            self._doubts = None
-            attempt.choice.destination.way.answered(
-                self.request.model, self.plane.seconds(), attempt.generation
-            )
-            return Verdict(Outcome.REQUEST_FAULT, reason=verdict.reason, account=verdict.account)
-        self._doubts = [*doubts, (attempt, verdict)]
-        return verdict
-
-    def _believe(self, *, alone: bool) -> None:
-        """Hold unclear refusals against their keys.
-
-        Args:
-            alone: only one that no other key's has confirmed: several may be the request's.
-        """
-        doubts, self._doubts = self._doubts, None
-        if doubts and not (alone and len(doubts) > 1):
-            for attempt, verdict in doubts:
-                self._charge(attempt, verdict)
 
     # Answers of status 200 that may be none.
 
@@ -536,7 +510,7 @@ class Exchange:
     def succeeded(self, attempt: Attempt) -> None:
         """The client gets a good answer."""
         if self._doubts is not None:
-            self._believe(alone=False)
+            self._doubts.believe(alone=False)
         praise(self.plane, attempt, self.request.model)
         self._record(attempt, _OK, attempt.status or 0, "", final=True)
 
