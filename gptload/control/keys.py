@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
@@ -12,8 +13,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from gptload.control.db.database import Database
-from gptload.control.db.queries import health, timeline
 from gptload.control.db.queries import keys as queries
+from gptload.control.db.queries import timeline
 from gptload.control.db.queries.groups import must_exist, one
 from gptload.control.db.queries.keys import Batch, KeyFilter, KeyRow
 from gptload.control.ledger import Ledger
@@ -435,12 +436,16 @@ class KeyCommands:
         """How many keys of a group there are in each state."""
         return await self._database.read(queries.states, group_id, self._clock.seconds())
 
-    async def states_of_all(self) -> dict[int, dict[str, int]]:
-        """The same of every group that has keys, by its id."""
-        found: dict[int, dict[str, int]] = {}
-        counted = await self._database.read(health.keys_by_state, self._clock.seconds())
-        for (group_id, state), count in counted.items():
-            found.setdefault(group_id, {})[state] = count
+    async def counts_of_all(self) -> dict[int, tuple[Counter[str], Counter[str]]]:
+        """How many keys of each group are in each state, and of each kind; by the group's id."""
+        found: dict[int, tuple[Counter[str], Counter[str]]] = {}
+        counted = await self._database.read(
+            queries.counts_of_all, self._exhausted, self._clock.seconds()
+        )
+        for group_id, state, kind, count in counted:
+            states, kinds = found.setdefault(group_id, (Counter(), Counter()))
+            states[state] += count
+            kinds[kind] += count
         return found
 
     async def meant(

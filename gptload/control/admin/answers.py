@@ -492,13 +492,14 @@ class Simulation(_Answer):
 
 
 class KeyStates(_Answer):
-    """A group's keys by state."""
+    """A group's keys by state, and by the dashboard's finer words."""
 
     group_id: int
     active: int
     resting: int
     invalid: int
     disabled: int
+    kinds: Kinds
 
 
 class Deletion(_Answer):

@@ -97,9 +97,13 @@ class KeyRoutes:
 
     @routes.route("/api/keys/states", methods=["GET"])
     async def states(self, request: IRequest) -> bytes:
-        found = await self._keys.states_of_all()
-        none = dict.fromkeys(_STATES[1:], 0)
-        shown = [{"group_id": group} | none | counts for group, counts in sorted(found.items())]
+        found = await self._keys.counts_of_all()
+        shown = [
+            {"group_id": group}
+            | {state: states[state] for state in _STATES[1:]}
+            | {"kinds": {kind: kinds[kind] for kind in KINDS}}
+            for group, (states, kinds) in sorted(found.items())
+        ]
         return reply(request, shown)
 
     @routes.route("/api/keys/lookup", methods=["POST"])

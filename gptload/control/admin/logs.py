@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -20,6 +21,7 @@ from gptload.control.admin.requests import (
     identifier,
     instant,
     paging,
+    queries_of,
     query,
     truth,
     whole_number,
@@ -30,7 +32,8 @@ from gptload.control.db.database import Database
 from gptload.control.db.queries import exchanges, logfacets
 from gptload.control.db.queries import logs as queries
 from gptload.control.db.queries.groups import one as one_group
-from gptload.control.db.queries.keys import value_of
+from gptload.control.db.queries.keys import value_of as key_value
+from gptload.control.db.queries.logfilters import Filter
 from gptload.control.groups import FRESH_S, Drain
 from gptload.control.waiting import at_most
 from gptload.core import statuscodes
@@ -51,6 +54,24 @@ _JSON_LINES: Final = b"application/x-ndjson; charset=utf-8"
 _MARK: Final = "\N{ZERO WIDTH NO-BREAK SPACE}".encode()
 _KEY_COLUMNS: Final = ("key_value", "group_name", "status_code")
 _OUTCOMES: Final = tuple(outcome.name.lower() for outcome in Outcome)
+EXCLUDABLE: Final = (
+    "model",
+    "group",
+    "group_name",
+    "parent_group_name",
+    "status_code",
+    "outcome",
+    "upstream",
+    "key_id",
+    "source_ip",
+    "error_contains",
+)
+"""Filters that can be turned round: the others have an opposite of their own."""
+
+_MOST_EXCLUDED: Final = 20
+
+ValueOf = Callable[[str], str]
+"""The value of a query's parameter, or empty."""
 
 
 class LogRoutes:
@@ -88,22 +109,25 @@ class LogRoutes:
         )
         return reply(request, await self._part(request, found, number, size))
 
-    async def _wanted(self, request: IRequest) -> queries.Filter:
-        """What is asked for, by a key's id too: a browser has no whole key to ask by."""
-        wanted, key_id, group_id = (
-            _filter(request),
-            query(request, "key_id"),
-            query(request, "group"),
-        )
-        if group_id:
+    async def _wanted(self, request: IRequest) -> Filter:
+        """What is asked for, and what is not."""
+        wanted = await self._filter(partial(query, request))
+        but = [await self._filter(_only(name, value)) for name, value in _excluded(request)]
+        # A value that makes no sense fits nothing; an empty filter would fit all.
+        return evolve(wanted, but=tuple(one for one in but if one != Filter()))
+
+    async def _filter(self, value_of: ValueOf) -> Filter:
+        """By a key's id too: a browser has no whole key to ask by."""
+        wanted = _filter(value_of)
+        if group_id := value_of("group"):
             number = identifier(group_id, "Invalid group ID format")
             group = await self._database.read(one_group, number)
             wanted = evolve(wanted, either_group=group["name"])
-        if not key_id:
-            return wanted
-        number = identifier(key_id, "invalid key ID format")
-        value = await self._database.read(value_of, self._vault, number)
-        return evolve(wanted, key=UNREADABLE if value is None else value)
+        if key_id := value_of("key_id"):
+            number = identifier(key_id, "invalid key ID format")
+            value = await self._database.read(key_value, self._vault, number)
+            wanted = evolve(wanted, key=UNREADABLE if value is None else value)
+        return wanted
 
     @routes.route("/api/logs/facets", methods=["GET"])
     async def facets(self, request: IRequest) -> bytes:
@@ -146,7 +170,7 @@ class LogRoutes:
         shown = [with_keys(request, log_json(row)) for row in rows]
         return reply(request, {"exchange_id": exchange_id, "attempts": shown})
 
-    async def _stretch(self, request: IRequest, wanted: queries.Filter, size: int) -> bytes:
+    async def _stretch(self, request: IRequest, wanted: Filter, size: int) -> bytes:
         """Rows behind a cursor; an empty one begins at the newest row."""
         after = _place(query(request, "cursor"))
         found = await self._database.read(queries.stretch, self._vault, wanted, after, size)
@@ -184,7 +208,7 @@ class LogRoutes:
         now = datetime.fromtimestamp(self._clock.seconds(), UTC)
         return f"{stem}_{now:%Y%m%d%H%M%S}.{ending}"
 
-    async def _keys(self, wanted: queries.Filter, is_whole: bool) -> AsyncIterator[bytes]:
+    async def _keys(self, wanted: Filter, is_whole: bool) -> AsyncIterator[bytes]:
         await at_most(self._clock, FRESH_S, self._drain())
         after: str | None = ""
         head, keys = [_KEY_COLUMNS], 1
@@ -208,7 +232,7 @@ class LogRoutes:
             shown = [with_keys(request, log_json(row)) for row in rows]
             yield b"".join(orjson.dumps(row) + b"\n" for row in shown)
 
-    async def _rows(self, wanted: queries.Filter) -> AsyncIterator[list[dict[str, Any]]]:
+    async def _rows(self, wanted: Filter) -> AsyncIterator[list[dict[str, Any]]]:
         """Batches of matching rows, the newest first; one at least, which may be empty."""
         await at_most(self._clock, FRESH_S, self._drain())
         place: queries.Place | None = None
@@ -249,26 +273,47 @@ def _place(cursor: str) -> queries.Place | None:
     raise BadRequest("cursor is none of ours", hint="Take next_cursor of the answer before.")
 
 
-def _filter(request: IRequest) -> queries.Filter:
+def _filter(value_of: ValueOf) -> Filter:
     """What the query asks for; a value that makes no sense asks for nothing."""
-    return queries.Filter(
-        model=query(request, "model"),
-        group_name=query(request, "group_name"),
-        parent_group_name=query(request, "parent_group_name"),
-        error=query(request, "error_contains"),
-        key=query(request, "key_value"),
-        request_type=query(request, "request_type"),
-        source_ip=query(request, "source_ip"),
-        is_success=truth(query(request, "is_success")),
-        status_codes=_statuses(query(request, "status_code")),
-        outcomes=_outcomes(query(request, "outcome")),
-        upstream=query(request, "upstream"),
-        exchange_id=query(request, "exchange_id") or query(request, "request_id"),
-        slower_than_ms=whole_number(query(request, "slower_than")),
-        is_stream=truth(query(request, "is_stream")),
-        since=instant(query(request, "start_time")),
-        until=instant(query(request, "end_time")),
+    return Filter(
+        model=value_of("model"),
+        group_name=value_of("group_name"),
+        parent_group_name=value_of("parent_group_name"),
+        error=value_of("error_contains"),
+        key=value_of("key_value"),
+        request_type=value_of("request_type"),
+        source_ip=value_of("source_ip"),
+        is_success=truth(value_of("is_success")),
+        status_codes=_statuses(value_of("status_code")),
+        outcomes=_outcomes(value_of("outcome")),
+        upstream=value_of("upstream"),
+        exchange_id=value_of("exchange_id") or value_of("request_id"),
+        slower_than_ms=whole_number(value_of("slower_than")),
+        is_stream=truth(value_of("is_stream")),
+        since=instant(value_of("start_time")),
+        until=instant(value_of("end_time")),
     )
+
+
+def _only(name: str, value: str) -> ValueOf:
+    """A query of one parameter."""
+    return lambda asked: value if asked == name else ""
+
+
+def _excluded(request: IRequest) -> list[tuple[str, str]]:
+    """Filters that rows must not fit, each by its name and value.
+
+    Raises:
+        ValidationFailed: one of them is none, or there are more than anybody types.
+    """
+    words = queries_of(request, "not")
+    found = [(name, value) for name, _, value in (word.partition(":") for word in words)]
+    if not {name for name, _ in found} <= set(EXCLUDABLE):
+        hint = f"not={EXCLUDABLE[0]}:value; names are {', '.join(EXCLUDABLE)}"
+        raise ValidationFailed("not names no filter that can be turned round", hint=hint)
+    if len(found) > _MOST_EXCLUDED:
+        raise ValidationFailed(f"not is given more than {_MOST_EXCLUDED} times")
+    return found
 
 
 def _statuses(text: str) -> frozenset[int]:

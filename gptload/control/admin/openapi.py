@@ -20,6 +20,7 @@ from pydantic.json_schema import models_json_schema
 from twisted.web.iweb import IRequest
 
 from gptload.control.admin import answers, schemas
+from gptload.control.admin.logs import EXCLUDABLE
 from gptload.control.admin.replies import send
 from gptload.control.admin.routing import make_routes
 from gptload.core.settings import SETTINGS
@@ -49,6 +50,8 @@ _LOGS: Final = {
     "slower_than": "milliseconds that the client waited, all attempts together",
     "is_stream": "true or false",
     "exchange_id": "of one client request; request_id is the same",
+    "not": f"a filter that rows must not fit, as name:value, any number of times; "
+    f"names are {', '.join(EXCLUDABLE)}",
     **_TIMES,
 }
 _STATISTICS: Final = {
@@ -478,7 +481,7 @@ def _described(method: str, path: str, operation: Operation) -> dict[str, Any]:
             "in": "query",
             "required": name in operation.required,
             "description": meaning,
-            "schema": _TEXT,
+            "schema": _LIST if name == "not" else _TEXT,
         }
         for name, meaning in operation.query.items()
     ]
@@ -494,6 +497,7 @@ def _described(method: str, path: str, operation: Operation) -> dict[str, Any]:
 
 
 _TEXT: Final = {"type": "string"}
+_LIST: Final = {"type": "array", "items": _TEXT}
 # Of a path; all else in one is a number.
 _TEXTS: Final = ("key", "exchange_id")
 _ERROR_REF: Final = "#/components/responses/Error"

@@ -140,11 +140,18 @@ def query(request: IRequest, name: str) -> str:
     Raises:
         ValidationFailed: it is too long for anything that we know.
     """
-    values = request.args.get(name.encode("ascii"), [b""])
+    return next(iter(queries_of(request, name)), "")
+
+
+def queries_of(request: IRequest, name: str) -> list[str]:
+    """All values of a query parameter, as `query` gives its first."""
+    values: list[bytes] = request.args.get(name.encode("ascii"), [])
+    return [_query_text(name, value) for value in values]
+
+
+def _query_text(name: str, value: bytes) -> str:
     # As rows are written: what a column can't hold became the replacement character.
-    text: str = (
-        values[0].decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}").strip()
-    )
+    text = value.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}").strip()
     if len(text) > _LONGEST_FILTER and name != "key_value":
         raise ValidationFailed(f"{name} is longer than {_LONGEST_FILTER} characters")
     return text

@@ -26,6 +26,17 @@ async def test_the_attempts_of_a_request_in_their_order(admin: Admin) -> None:
         (await admin.call("GET", f"/api/logs/requests/{nobody}")).refused(404, "NOT_FOUND")
 
 
+async def test_what_ended_a_request_without_an_attempt_comes_last(admin: Admin) -> None:
+    """Keys that ran out are told of with the request's begin."""
+    tries = [make_record(id=f"a{n}", exchange_id="e1", at=10.0 + n, is_final=False) for n in (0, 1)]
+    ending = make_record(id="end", exchange_id="e1", at=10.0, key_id=0, outcome="not_sent")
+    admin.write_journal(*tries, ending)
+    shown = (await admin.api("GET", "/logs/requests/e1"))["attempts"]
+    assert [each["id"] for each in shown] == ["a0", "a1", "end"]
+    (row,) = (await admin.api("GET", "/logs?request_type=final&attempts=true"))["items"]
+    assert [each["id"] for each in row["attempts"]] == ["a0", "a1", "end"]
+
+
 async def test_a_list_of_requests_says_how_each_got_there(admin: Admin) -> None:
     _write(admin)
     for more in ("", "&cursor="):

@@ -26,9 +26,13 @@ async def test_the_states_of_all_groups_are_counted_at_once(make_admin: MakeAdmi
     found = await admin.api("GET", "/keys/states")
 
     none = {"active": 0, "resting": 0, "invalid": 0, "disabled": 0}
+    no_kinds = dict.fromkeys(KINDS, 0)
     assert found == [
-        {"group_id": first, **none, "active": 1, "resting": 1, "invalid": 1},
-        {"group_id": second, **none, "active": 1},
+        {
+            **{"group_id": first, **none, "active": 1, "resting": 1, "invalid": 1},
+            "kinds": no_kinds | {"active": 1, "cooling": 1, "invalid": 1},
+        },
+        {"group_id": second, **none, "active": 1, "kinds": no_kinds | {"active": 1}},
     ]
     assert empty not in {counts["group_id"] for counts in found}
 
@@ -79,6 +83,8 @@ async def test_a_key_is_told_and_found_in_six_words(admin: Admin) -> None:
     assert {key["key_value"]: key["kind"] for key in await admin.keys(group)} == wanted
     counts = Counter(wanted.values())
     assert (await admin.api("GET", f"/keys/facets?group_id={group}"))["kinds"] == counts
+    (of_all,) = await admin.api("GET", "/keys/states")
+    assert of_all["kinds"] == counts
     for kind in KINDS:
         found = await admin.keys(group, f"&kind={kind}")
         assert {key["key_value"] for key in found} == {

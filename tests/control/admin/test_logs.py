@@ -239,6 +239,16 @@ async def test_the_log_is_narrowed_by_what_the_reference_has_no_filter_for(admin
         ("exchange_id=an%20exchange", "d"),
         ("request_id=an%20exchange&outcome=ok", ""),
         (f"group={all_of_them}", "b"),
+        (f"not=group:{all_of_them}", "acd"),
+        ("not=status_code:429", "acd"),
+        ("not=status_code:429&not=status_code:500-599", "ac"),
+        ("not=status_code:429,500-599&not=group_name:alpha", "c"),
+        ("not=outcome:ok", "bd"),
+        ("not=outcome:upstream_fault&is_success=false", "b"),
+        ("not=upstream:100%25.EX", "abc"),
+        ("not=error_contains:too+many", "acd"),
+        ("not=status_code:soon", "abcd"),
+        ("not=model:", "abcd"),
     ]:
         assert await found(admin, asked) == set(wanted), asked
         lines = await admin.call("GET", f"/api/logs/export.jsonl?{asked}")
@@ -247,6 +257,9 @@ async def test_the_log_is_narrowed_by_what_the_reference_has_no_filter_for(admin
         assert (sorted(ids), lines.status) == (sorted(wanted), 200), asked
     answer = await admin.call("GET", "/api/logs?outcome=ok,bad")
     assert "rate_limited" in answer.refused(400, "VALIDATION_FAILED")
+    (await admin.call("GET", "/api/logs?not=colour:red")).refused(400, "VALIDATION_FAILED")
+    many = "&".join(["not=model:m"] * 21)
+    (await admin.call("GET", f"/api/logs?{many}")).refused(400, "VALIDATION_FAILED")
     (await admin.call("GET", "/api/logs?group=x")).refused(400, "BAD_REQUEST")
     (await admin.call("GET", "/api/logs?group=999")).refused(404, "NOT_FOUND")
 

@@ -215,18 +215,23 @@ _SHOWN = tuple(
 SORTS = ("id", "used", "requests", "strikes", "rest", "weight", "created", "status")
 
 
-def _order(sort: str) -> list[Any]:
+def _order(sort: str, now: float) -> list[Any]:
     keys = api_keys.c
+    name = sort.removeprefix("-")
+    if name == "rest":
+        # A rest that is over is none.
+        until = case((keys.rest_until > now, keys.rest_until))
+        first = until.desc() if sort.startswith("-") else until.asc()
+        return [first.nulls_last(), keys.id.desc()]
     column = {
         "id": keys.id,
         "used": keys.last_used_at,
         "requests": keys.request_count,
         "strikes": keys.failure_count,
-        "rest": keys.rest_until,
         "weight": keys.weight,
         "created": keys.created_at,
         "status": keys.status,
-    }[sort.removeprefix("-")]
+    }[name]
     first = column.desc() if sort.startswith("-") else column.asc()
     return [first.nulls_last(), keys.id.desc()] if column.nullable else [first, keys.id.desc()]
 
@@ -259,7 +264,9 @@ def page(
     total = connection.execute(
         select(func.count()).select_from(api_keys).where(*conditions)
     ).scalar_one()
-    query = select(*_SHOWN).where(*conditions).order_by(*_order(sort)).offset(offset).limit(limit)
+    query = (
+        select(*_SHOWN).where(*conditions).order_by(*_order(sort, now)).offset(offset).limit(limit)
+    )
     return _shown(vault, connection.execute(query)), total
 
 
@@ -438,7 +445,9 @@ def states(connection: Connection, group_id: int, now: float) -> dict[str, int]:
         .group_by(literal_column("state"))
     )
     found = dict.fromkeys(("active", "resting", "invalid", "disabled"), 0)
-    return found | dict(connection.execute(query).tuples().all())
+    for name, count in connection.execute(query):
+        found[name] = count
+    return found
 
 
 def kinds(
@@ -460,6 +469,23 @@ def kinds(
     for word, count_ in connection.execute(query):
         counts[word] = count_
     return counts
+
+
+def counts_of_all(
+    connection: Connection, exhausted: frozenset[str], now: float
+) -> list[tuple[int, str, str, int]]:
+    """(group id, state, kind, how many keys), of all groups that have keys.
+
+    States are those of `KeyFilter.state`, kinds those of `KINDS`.
+    """
+    keys = api_keys.c
+    rests = and_(keys.status == "active", func.coalesce(keys.rest_until, 0) > now)
+    state = case((rests, "resting"), else_=keys.status).label("state")
+    kind = _kind(now, exhausted).label("kind")
+    query = select(keys.group_id, state, kind, func.count()).group_by(
+        keys.group_id, literal_column("state"), literal_column("kind")
+    )
+    return [tuple(row) for row in connection.execute(query)]
 
 
 def reasons(connection: Connection, group_id: int, now: float, limit: int) -> list[tuple[str, int]]:

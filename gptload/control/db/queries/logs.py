@@ -37,8 +37,9 @@ from sqlalchemy import (
     union_all,
 )
 
-from gptload.control.db.queries import logkinds
+from gptload.control.db.queries import logfilters, logkinds
 from gptload.control.db.queries.keys import CHUNK, hashes, open_for_people
+from gptload.control.db.queries.logfilters import Filter
 from gptload.control.db.tables import log_kinds, request_logs
 from gptload.control.statistics import OTHERS
 from gptload.core.vault import Vault
@@ -59,42 +60,6 @@ _FEW_ROWS: Final = 20_000
 _BRANCHES: Final = 40
 _MOST_MERGED: Final = 2000
 _MOST_GUESSES: Final = 30
-
-
-@frozen
-class Filter:
-    """What somebody looks for; None and "" look for anything.
-
-    Attributes:
-        model, group_name, parent_group_name, error: a part of the text; `%` and `_`
-            stand for themselves.
-        upstream: a part of the address that was called.
-        either_group: a group's whole name, of the attempt's group or of its aggregate.
-        key: a whole key.
-        exchange_id: of one client request.
-        status_codes: any of these; none of them: whatever it is.
-        outcomes: any of these names of an `Outcome`.
-        slower_than_ms: the client waited longer, all attempts together.
-        since, until: epoch seconds, both included.
-    """
-
-    model: str = ""
-    group_name: str = ""
-    parent_group_name: str = ""
-    error: str = ""
-    key: str = ""
-    request_type: str = ""
-    source_ip: str = ""
-    is_success: bool | None = None
-    status_codes: frozenset[int] = frozenset()
-    outcomes: frozenset[str] = frozenset()
-    upstream: str = ""
-    either_group: str = ""
-    exchange_id: str = ""
-    slower_than_ms: int | None = None
-    is_stream: bool | None = None
-    since: float | None = None
-    until: float | None = None
 
 
 @frozen
@@ -523,23 +488,12 @@ def _rows(connection: Connection, vault: Vault, ids: Sequence[str]) -> list[dict
 
 def _search(connection: Connection, vault: Vault, wanted: Filter) -> _Search:
     """The filter, with the kinds that it means."""
-    table = request_logs.c
     kinds, is_sure = _kinds(connection, wanted)
     if kinds is None and wanted.source_ip and not wanted.key:
         kinds = dict(connection.execute(select(log_kinds.c.id, log_kinds.c.count)).all())
-    texts = []
+    texts = logfilters.of_rows(vault, wanted)
     if not is_sure:
-        texts.append(table.model.icontains(wanted.model, autoescape=True))
-    if wanted.error:
-        texts.append(table.error_message.icontains(wanted.error, autoescape=True))
-    if wanted.outcomes - {"ok"}:
-        texts.append(table.outcome.in_(sorted(wanted.outcomes)))
-    if wanted.upstream:
-        texts.append(table.upstream_addr.icontains(wanted.upstream, autoescape=True))
-    if wanted.slower_than_ms is not None:
-        texts.append(table.total_ms > wanted.slower_than_ms)
-    if wanted.is_stream is not None:
-        texts.append(table.is_stream.is_(wanted.is_stream))
+        texts += logfilters.of_models(wanted)
     found = _hashes(connection, vault, wanted.key) if wanted.key else ()
     return _Search(
         kinds,
@@ -571,32 +525,10 @@ def _hashes(connection: Connection, vault: Vault, key: str) -> tuple[str, ...]:
 def _kinds(connection: Connection, wanted: Filter) -> tuple[dict[int, int] | None, bool]:
     """Rows by kind, of the kinds that can match; and whether their rows surely do."""
     kinds = log_kinds.c
-    conditions: list[ColumnElement[bool]] = []
-    if wanted.error or (wanted.outcomes and "ok" not in wanted.outcomes):
-        conditions.append(kinds.is_success.is_(False))  # what succeeded has no such text
-    if wanted.outcomes == {"ok"}:
-        conditions.append(kinds.is_success.is_(True))
-    if wanted.either_group:
-        name = wanted.either_group
-        conditions.append(or_(kinds.group_name == name, kinds.parent_group_name == name))
-    if wanted.model:
-        named = kinds.model.icontains(wanted.model, autoescape=True)
-        conditions.append(or_(named, kinds.model == OTHERS))
-    for column, part in (
-        (kinds.group_name, wanted.group_name),
-        (kinds.parent_group_name, wanted.parent_group_name),
-    ):
-        if part:
-            conditions.append(column.icontains(part, autoescape=True))
-    if wanted.request_type:
-        conditions.append(kinds.request_type == wanted.request_type)
-    if wanted.is_success is not None:
-        conditions.append(kinds.is_success.is_(wanted.is_success))
-    if wanted.status_codes:
-        conditions.append(kinds.status_code.in_(sorted(wanted.status_codes)))
+    conditions = logfilters.of_kinds(wanted)
     if not conditions:
         return None, True
     query = select(kinds.id, kinds.count, kinds.model).where(*conditions)
     found = connection.execute(query).all()
-    is_sure = not wanted.model or all(model != OTHERS for _, _, model in found)
+    is_sure = all(model != OTHERS for _, _, model in found)
     return {kind_id: count for kind_id, count, _ in found}, is_sure
