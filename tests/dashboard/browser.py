@@ -88,14 +88,20 @@ def _missing(words: str) -> str:
     pytest.skip(words)
 
 
-def launch(playwright: Playwright) -> Browser:
-    """A browser that can reach this machine and nothing else."""
+def launch(playwright: Playwright, names: Sequence[str] = ()) -> Browser:
+    """A browser that can reach this machine and nothing else.
+
+    Args:
+        names: more names by which it knows this machine.
+    """
+    rules = [f"MAP {name} 127.0.0.1" for name in names]
+    rules += ["MAP * ~NOTFOUND", "EXCLUDE 127.0.0.1", "EXCLUDE localhost"]
     return playwright.chromium.launch(
         executable_path=chromium(),
         args=[
             "--no-sandbox",  # refused to root otherwise
             "--disable-dev-shm-usage",
-            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+            f"--host-resolver-rules={', '.join(rules)}",
         ],
     )
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from tests.dashboard.browser import Visitor, launch, need_site, visit
 from tests.dashboard.world import World, make_world
@@ -32,18 +32,20 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """One browser for the whole run; visitors share nothing in it."""
+def playwright() -> Iterator[Playwright]:
+    """What launches browsers. Only for that thread."""
     need_site()
     stack = ExitStack()
-
-    def start() -> Browser:
-        found = launch(stack.enter_context(sync_playwright()))
-        stack.callback(found.close)
-        return found
-
-    yield _THREAD.submit(start).result()
+    yield _THREAD.submit(lambda: stack.enter_context(sync_playwright())).result()
     _THREAD.submit(stack.close).result()
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    """One browser for the whole run; visitors share nothing in it."""
+    found = _THREAD.submit(launch, playwright).result()
+    yield found
+    _THREAD.submit(found.close).result()
 
 
 @pytest.fixture

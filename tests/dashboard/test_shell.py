@@ -32,9 +32,12 @@ def addresses(world: World) -> dict[str, str]:
         "logs": "/logs",
         "attempts": "/logs?view=attempts",
         "request": f"/logs?req={world.retried}",
+        "latency": "/latency",
+        "simulator": f"/simulator?group={world.main.id}",
         "settings": "/settings",
         "tasks": "/tasks",
         "audit": "/audit",
+        "nodes": "/nodes",
         "not found": "/nothing-here",
     }
 
@@ -178,3 +181,39 @@ def test_a_change_of_language_keeps_a_form_that_is_half_filled(
     guest.choose(guest.button("Language"), "日本語")
     expect(page.locator("html")).to_have_attribute("lang", "ja-JP")
     expect(page.get_by_role("searchbox")).to_have_value("code:429 half typ")
+
+
+@pytest.mark.parametrize("colours", ["active", "none"], ids=["forced colours", "own colours"])
+def test_at_twice_the_size_nothing_is_lost(world: World, visitor: Visit, colours: str) -> None:
+    """P2.20: 200 % of 1366×768; with the system's colours, too; nothing moves by itself."""
+    guest = visitor(size=(683, 384), device_scale_factor=2, forced_colors=colours)
+    lost = {}
+    for name, path in addresses(world).items():
+        page = guest.open(path)
+        moving = page.evaluate(
+            "document.getAnimations().filter((a) => a.playState === 'running').length"
+        )
+        lost[name] = [guest.overflow(), moving, *guest.findings()]
+        # The page's own work is reached: nothing that sticks covers all of it.
+        assert page.locator("h1").first.is_visible() or page.locator("h1.sr").count(), name
+    assert {name: some for name, some in lost.items() if some != [0, 0]} == {}
+
+
+def test_the_palette_reaches_every_page_and_group(world: World, visitor: Visit) -> None:
+    """P2.18: By a part of their names."""
+    guest = visitor()
+    page = guest.open("/")
+    for word, path in {
+        "audit": "/audit",
+        "simul": "/simulator",
+        "laten": "/latency",
+        world.main.name: f"/groups/{world.main.id}",
+        "sett": "/settings",
+    }.items():
+        page.keyboard.press("Control+k")
+        page.get_by_role("dialog").get_by_role("combobox").or_(
+            page.get_by_role("dialog").get_by_role("textbox")
+        ).first.fill(word)
+        expect(page.get_by_role("dialog").get_by_role("option").first).to_be_visible()
+        page.keyboard.press("Enter")
+        guest.wait_address(lambda address, path=path: address.startswith(path))

@@ -260,6 +260,10 @@ class Service:
             self.add_keys(group["id"], keys)
         return int(group["id"])
 
+    def group(self, group: int) -> dict[str, Any]:
+        """A group as the admin API shows it."""
+        return next(one for one in self.api("GET", "/groups") if one["id"] == group)
+
     def change_group(self, group: int, **fields: Any) -> Any:
         """Change some fields; the group as it is now."""
         return self.api("PUT", f"/groups/{group}", fields)

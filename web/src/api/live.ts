@@ -3,13 +3,14 @@ import { readonly, ref, shallowRef } from 'vue';
 import { send } from './client';
 import { session } from './session';
 import type { Frame } from './shapes';
+import { closed, opened } from './streams';
 
 /**
  * The one live stream of a tab.
  *
  * While the tab is seen, an EventSource; after two breaks or five silent seconds, a question
- * every five seconds instead; in a hidden tab nothing, after half a minute. Frames are applied
- * once per animation frame, however many come.
+ * every five seconds instead, and so where many tabs have streams; in a hidden tab nothing,
+ * after half a minute. Frames are applied once per animation frame, however many come.
  */
 export type LiveState = 'connecting' | 'live' | 'polling' | 'paused' | 'away';
 
@@ -73,6 +74,10 @@ export function startLive(): void {
     if (document.hidden) hiddenTimer = setTimeout(close, HIDDEN_MS);
     else if (source === null && state.value !== 'paused') open();
   });
+  // Whoever looks at this tab again wants it live: another one's turn to wait.
+  window.addEventListener('focus', () => {
+    if (source === null && state.value === 'polling') resume();
+  });
   open();
 }
 
@@ -97,7 +102,14 @@ function open(): void {
   source = new EventSource(asked.length ? `/api/live?topics=${asked.join(',')}` : '/api/live');
   for (const name of new Set([...topics].map(nameOf))) subscribe(source, name);
   source.onerror = broken;
+  opened(crowded);
   silent();
+}
+
+function crowded(): void {
+  close();
+  polls = 0;
+  void poll();
 }
 
 function nameOf(topic: string): string {
@@ -164,8 +176,10 @@ async function poll(): Promise<void> {
 
 function close(): void {
   clearTimeout(timer);
-  source?.close();
+  if (source === null) return;
+  source.close();
   source = null;
+  closed();
 }
 
 function arrived(data: Frame, by: LiveState): void {

@@ -24,8 +24,14 @@ export const metaQuery = {
   },
 };
 
+const CALM_MS = 30_000;
+const AWAY_MS = 3_000;
+
 export function useMeta() {
-  const query = useQuery({ ...metaQuery, refetchInterval: 30_000 });
+  const query = useQuery({
+    ...metaQuery,
+    refetchInterval: (one) => (one.state.data?.database.state === 'away' ? AWAY_MS : CALM_MS),
+  });
   watch(query.data, (meta) => meta && buildSeen(meta.build), { immediate: true });
   return query;
 }

@@ -1,4 +1,4 @@
-import { QueryClient } from '@tanstack/vue-query';
+import { QueryCache, QueryClient } from '@tanstack/vue-query';
 
 import { ApiError } from '@/api/errors';
 
@@ -6,6 +6,14 @@ const READ_RETRIES = 2;
 
 /** Reads are repeated twice where that may help, with jitter and by Retry-After; writes never. */
 export const queryClient = new QueryClient({
+  queryCache: new QueryCache({
+    // Whether the database is away: the node knows, and the bar above the page says so.
+    onError: (error, query) => {
+      if (error instanceof ApiError && error.status === 503 && query.queryKey[0] !== 'meta') {
+        void queryClient.invalidateQueries({ queryKey: ['meta'] });
+      }
+    },
+  }),
   defaultOptions: {
     queries: {
       staleTime: 10_000,

@@ -12,6 +12,8 @@ declare module 'vue-router' {
   interface RouteMeta {
     /** Key of the text that names it. */
     title?: string;
+    /** The page above it: its path, and the key of the text that names it. */
+    within?: { path: string; title: string };
     /** Whether the range bar is shown. */
     range?: boolean;
     /** Without rail and bars: signing in. */

@@ -84,11 +84,11 @@ test.each([
 });
 
 test('under a day it is so long ago, later it has a date', () => {
-  expect(format.ago(2000)).toBe('2 sec');
+  expect(format.ago(2000)).toBe('2 s');
   expect(format.ago(300_000)).toBe('5 min');
-  expect(format.ago(7_200_000)).toBe('2 hr');
+  expect(format.ago(7_200_000)).toBe('2 h');
   expect(format.ago(86_400_000)).toBeNull();
-  expect(format.ago(-5000)).toBe('0 sec');
+  expect(format.ago(-5000)).toBe('0 s');
 });
 
 describe('a change has arrow and sign', () => {

@@ -88,14 +88,14 @@ export function countdown(seconds: number): string {
   return `${Math.floor(s / 3600)}:${two(Math.floor(s / 60) % 60)}:${two(s % 60)}`;
 }
 
-/** Under a day: "2 s", "5 min" in the language's own short words; else null: show the date. */
+/** Under a day: "2 s", "5 min", "4 h"; else null: show the date. */
 export function ago(ms: number, locale = 'en-US'): string | null {
   const s = Math.max(0, Math.round(ms / 1000));
-  const unit = (value: number, name: string): string =>
-    numbers(locale, { style: 'unit', unit: name, unitDisplay: 'short' }).format(value);
-  if (s < 60) return unit(s, 'second');
-  if (s < 3600) return unit(Math.floor(s / 60), 'minute');
-  if (s < 86_400) return unit(Math.floor(s / 3600), 'hour');
+  // The international signs of the units: every language has them.
+  const count = (value: number): string => numbers(locale, {}).format(value);
+  if (s < 60) return `${count(s)} s`;
+  if (s < 3600) return `${count(Math.floor(s / 60))} min`;
+  if (s < 86_400) return `${count(Math.floor(s / 3600))} h`;
   return null;
 }
 

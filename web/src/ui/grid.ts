@@ -2,6 +2,8 @@
 export interface Column {
   id: string;
   label: string;
+  /** Its head says nothing that its cells don't: for screen readers only. */
+  bare?: boolean;
   /** Pixels. Without it, the column grows (by `grow`). */
   width?: number;
   grow?: number;

@@ -11,6 +11,6 @@ export default [
     path: '/groups/:id(\\d+)',
     name: 'group',
     component: () => import('./pages/GroupPage.vue'),
-    meta: { title: 'groups.one', range: true },
+    meta: { title: 'groups.one', within: { path: '/groups', title: 'groups.title' }, range: true },
   },
 ] satisfies RouteRecordRaw[];

@@ -5,12 +5,12 @@ import { readQuery, writeQuery } from '@/lib/urlState';
 import {
   active,
   asked,
-  type Filters,
   isAmong,
   matches,
   milliseconds,
   parse,
   SCHEMA,
+  type Wanted,
 } from './filters';
 import type { Row } from './rows';
 
@@ -22,7 +22,7 @@ const GROUPS = [
 ];
 const SPAN = { from: Date.UTC(2026, 10, 25), to: null };
 
-function filters(changed: Partial<Filters>): Filters {
+function filters(changed: Partial<Wanted>): Wanted {
   return { ...NONE, ...changed };
 }
 
@@ -66,9 +66,15 @@ describe('the address', () => {
       slower: 5000,
       stream: 'yes' as const,
       type: 'retry' as const,
+      not: ['model:gpt-4.1', 'code:500-599'],
     };
     const query = writeQuery(SCHEMA, {}, all);
     expect(readQuery(SCHEMA, query)).toMatchObject(all);
+  });
+
+  it('turns round only what can be turned round', () => {
+    const { not } = readQuery(SCHEMA, { not: 'model:gpt|slower:5|code:4xx|outcome:failed|key:7' });
+    expect(not).toEqual(['model:gpt', 'key:7']);
   });
 
   it('says nothing of what is as usual', () => {
@@ -110,6 +116,17 @@ describe('what the node is asked', () => {
     });
   });
 
+  it('leaves out in the words of the node', () => {
+    const not = ['group:gem', 'group:ge', 'code:429', 'client:192.0.2.7'];
+    expect(asked(filters({ not }), 'requests', GROUPS, SPAN).not).toEqual([
+      'group:1',
+      'group_name:ge',
+      'status_code:429',
+      'source_ip:192.0.2.7',
+    ]);
+    expect(asked(NONE, 'requests', GROUPS, SPAN).not).toBeUndefined();
+  });
+
   it('has an end only where the range has one', () => {
     expect(asked(NONE, 'requests', GROUPS, SPAN).end_time).toBeUndefined();
     const ended = asked(NONE, 'requests', GROUPS, { from: 0, to: 1000 });
@@ -118,7 +135,7 @@ describe('what the node is asked', () => {
 });
 
 describe('the live stream', () => {
-  it.each<[Partial<Filters>, boolean]>([
+  it.each<[Partial<Wanted>, boolean]>([
     [{}, true],
     [{ outcome: 'failed' }, true],
     [{ outcome: 'ok' }, false],
@@ -137,6 +154,10 @@ describe('the live stream', () => {
     [{ stream: 'no' }, false],
     [{ upstream: 'other' }, false],
     [{ error: 'quota' }, true],
+    [{ not: ['model:gemini'] }, false],
+    [{ not: ['model:gpt', 'code:500-599'] }, true],
+    [{ not: ['group:all'] }, false],
+    [{ not: ['key:12'] }, false],
   ])('is narrowed as the log is: %o', (changed, expected) => {
     expect(matches(ROW, filters(changed), 'requests', GROUPS)).toBe(expected);
   });
@@ -159,6 +180,13 @@ describe('typing', () => {
       error: 'quota exceeded today',
     });
     expect(found.bad).toEqual([]);
+  });
+
+  it('leaves out what a minus stands before', () => {
+    const found = parse('-model:gpt code:429 -ip:192.0.2.7 -"no filter" -slow:5s -group:"a b"');
+    expect(found.not).toEqual(['model:gpt', 'client:192.0.2.7', 'group:a b']);
+    expect(found.set.code).toBe('429');
+    expect(found.bad).toEqual(['-slow:5s']);
   });
 
   it('says which words it does not understand', () => {

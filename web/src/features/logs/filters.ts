@@ -45,11 +45,50 @@ export type FilterName = keyof typeof FILTERS;
 export type Filters = ValuesOf<typeof FILTERS>;
 export const FILTER_NAMES = Object.keys(FILTERS) as FilterName[];
 
+/** Filters that can be turned round, and how the node calls them. */
+const TURNED = {
+  outcome: 'outcome',
+  code: 'status_code',
+  group: 'group_name',
+  parent: 'parent_group_name',
+  model: 'model',
+  client: 'source_ip',
+  key: 'key_id',
+  upstream: 'upstream',
+  error: 'error_contains',
+} as const;
+type Turned = keyof typeof TURNED;
+const MOST_TURNED = 20;
+
+function isTurned(word: string): boolean {
+  const [name, value] = split(word);
+  // Each outcome but the good one has failed: `not failed` is `ok`.
+  if (!(name in TURNED) || value === '' || value === 'failed') return false;
+  return FILTERS[name].read(value) !== undefined;
+}
+
+/** `model:gpt-4.1` in its two parts. */
+function split(word: string): [Turned, string] {
+  const colon = word.indexOf(':');
+  return [word.slice(0, colon) as Turned, word.slice(colon + 1)];
+}
+
+/** What rows must not be, each as `model:gpt-4.1`. */
+const not = {
+  fallback: [] as string[],
+  read: (found: string) => found.split('|').filter(isTurned).slice(0, MOST_TURNED),
+  write: (value: string[]) => value.join('|'),
+};
+
+/** All that narrows the list. */
+export type Wanted = Filters & { not: readonly string[] };
+
 export const VIEWS = ['requests', 'attempts'] as const;
 export type View = (typeof VIEWS)[number];
 
 export const SCHEMA = {
   ...FILTERS,
+  not,
   view: oneOf(VIEWS, 'requests'),
   /** The request whose drawer is open. */
   req: id(),
@@ -86,18 +125,21 @@ export function active(filters: Filters, view: View): FilterName[] {
   });
 }
 
+/** A question about the log: a name and its value, or several. */
+export type Asked = Record<string, string | string[]>;
+
 /**
  * What the node is asked.
  *
  * @param span - epoch ms; without an end, up to what happens now.
  */
 export function asked(
-  filters: Filters,
+  filters: Wanted,
   view: View,
   groups: readonly GroupName[],
   span: { from: number; to: number | null },
-): Record<string, string> {
-  const query: Record<string, string> = { start_time: new Date(span.from).toISOString() };
+): Asked {
+  const query: Asked = { start_time: new Date(span.from).toISOString() };
   if (span.to !== null) query.end_time = new Date(span.to).toISOString();
   const say = (name: string, value: string | number | null): void => {
     if (value !== null && value !== '') query[name] = String(value);
@@ -116,6 +158,12 @@ export function asked(
   say('upstream', filters.upstream);
   say('error_contains', filters.error);
   say('slower_than', filters.slower);
+  const but = filters.not.map((word) => {
+    const [name, value] = split(word);
+    const one = name === 'group' ? groupOf(value, groups) : undefined;
+    return one ? `group:${one.id}` : `${TURNED[name]}:${value}`;
+  });
+  if (but.length) query.not = but;
   if (filters.stream) query.is_stream = String(filters.stream === 'yes');
   if (view === 'requests') query.request_type = 'final';
   else say('request_type', filters.type);
@@ -125,10 +173,24 @@ export function asked(
 /** Whether an attempt of the live stream is one that is looked for. */
 export function matches(
   row: Row,
-  filters: Filters,
+  filters: Wanted,
   view: View,
   groups: readonly GroupName[],
 ): boolean {
+  return (
+    fits(row, filters, view, groups) &&
+    !filters.not.some((word) => {
+      const [name, value] = split(word);
+      return fits(row, { ...NONE, [name]: FILTERS[name].read(value) }, 'attempts', groups);
+    })
+  );
+}
+
+const NONE = Object.fromEntries(
+  FILTER_NAMES.map((name) => [name, FILTERS[name].fallback]),
+) as unknown as Filters;
+
+function fits(row: Row, filters: Filters, view: View, groups: readonly GroupName[]): boolean {
   const has = (value: string, part: string): boolean =>
     value.toLowerCase().includes(part.toLowerCase());
   const group = groupOf(filters.group, groups);
@@ -156,6 +218,8 @@ export function matches(
 
 export interface Typed {
   set: Partial<Filters>;
+  /** As in `Wanted`. */
+  not: string[];
   /** Ids of requests: to be opened. */
   request: string;
   /** A whole key: to be looked up, and never to be written anywhere. */
@@ -174,13 +238,18 @@ const REQUEST = /^[0-9a-f]{28}$|^[0-9a-f]{8}-[0-9a-f-]{27}$/;
 /** Long, without a space or a dot: what keys look like. */
 const SECRET = /^[A-Za-z0-9_-]{24,}$/;
 
-/** Filters by typing: `code:429 group:gem slow:>5s "quota exceeded"`; other words: the error's. */
+/**
+ * Filters by typing: `code:429 -model:gpt slow:>5s "quota exceeded"`. Other words are the
+ * error's; a minus turns a filter round.
+ */
 export function parse(typed: string): Typed {
-  const found: Typed = { set: {}, request: '', secret: '', bad: [] };
+  const found: Typed = { set: {}, not: [], request: '', secret: '', bad: [] };
   const words: string[] = [];
-  for (const [part] of typed.trim().matchAll(/[a-z]+:"[^"]*"|"[^"]*"|\S+/gi)) {
+  for (const [part] of typed.trim().matchAll(/-?[a-z]+:"[^"]*"|"[^"]*"|\S+/gi)) {
+    const turned = /^-([a-z]+):(.+)$/i.exec(part);
     const named = /^([a-z]+):(.*)$/is.exec(part);
     if (REQUEST.test(part)) found.request = part;
+    else if (turned) turn(found, part, turned[1]!.toLowerCase(), bare(turned[2]!));
     else if (SECRET.test(part)) found.secret = part;
     else if (!named) words.push(bare(part));
     else if (named[1] === 'key' && SECRET.test(named[2]!)) found.secret = named[2]!;
@@ -188,6 +257,12 @@ export function parse(typed: string): Typed {
   }
   if (words.length) found.set.error = words.join(' ');
   return found;
+}
+
+function turn(found: Typed, part: string, word: string, value: string): void {
+  const turned = `${SHORTHANDS[word] ?? word}:${value}`;
+  if (SECRET.test(value) || !isTurned(turned)) found.bad.push(part);
+  else found.not.push(turned);
 }
 
 function bare(part: string): string {

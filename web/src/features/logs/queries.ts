@@ -5,6 +5,7 @@ import { api, data, dataAs } from '@/api/client';
 import type { Key, Pagination, Series } from '@/api/shapes';
 import { useRange } from '@/composables/useRange';
 
+import type { Asked } from './filters';
 import type { Row } from './rows';
 
 export const PAGE_ROWS = 100;
@@ -22,10 +23,7 @@ export interface Stretch {
   };
 }
 
-export function useStretch(
-  asked: MaybeRefOrGetter<Record<string, string>>,
-  cursor: MaybeRefOrGetter<string>,
-) {
+export function useStretch(asked: MaybeRefOrGetter<Asked>, cursor: MaybeRefOrGetter<string>) {
   return useQuery({
     queryKey: ['logs', 'list', asked, cursor],
     queryFn: ({ signal }) => {

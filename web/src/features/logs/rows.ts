@@ -115,6 +115,7 @@ export interface Timeline {
 }
 
 const MARKS = 5;
+const ROOM = 0.9;
 
 export function timeline(attempts: readonly Row[]): Timeline {
   const begin = Math.min(...attempts.map((row) => Date.parse(row.timestamp)));
@@ -127,13 +128,13 @@ export function timeline(attempts: readonly Row[]): Timeline {
   return { bars, length, marks: marksOf(length) };
 }
 
-/** About five round places from 0 on. */
+/** About five round places from 0 on, none so near to the end that its word would be cut. */
 export function marksOf(length: number): number[] {
   const ideal = length / MARKS;
   const power = 10 ** Math.floor(Math.log10(ideal));
   const step = [1, 2, 5, 10].map((one) => one * power).find((one) => one >= ideal)!;
   const found = [];
-  for (let at = 0; at <= length; at += Math.max(1, step)) found.push(Math.round(at));
+  for (let at = 0; at <= length * ROOM; at += Math.max(1, step)) found.push(Math.round(at));
   return found;
 }
 
