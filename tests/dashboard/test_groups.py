@@ -120,13 +120,35 @@ def test_a_group_is_copied(visitor: Visit, service: Service, upstream: Upstream,
     assert [copy["config"] for copy in copies] == [{"max_retries": 1}]
 
 
+def order(service: Service) -> list[str]:
+    """Names of all groups, as the server has them in order."""
+    groups = service.api("GET", "/groups")
+    return [group["name"] for group in sorted(groups, key=lambda group: group["sort"])]
+
+
+def test_groups_are_ordered_by_dragging(world: World, visitor: Visit, service: Service) -> None:
+    """P1.20: A row that is let go of above another one stays there."""
+    guest = visitor()
+    page = guest.open("/groups")
+    shown = page.locator(".group-row .link")
+    names = shown.all_inner_texts()
+    grip = page.locator(".group-row .grip").nth(1)
+    above = page.locator(".group-row").first.bounding_box()
+    assert above is not None
+    grip.hover()
+    page.mouse.down()
+    page.mouse.move(above["x"] + 8, above["y"] + 12, steps=8)
+    page.mouse.move(above["x"] + 8, above["y"] + 2, steps=4)
+    page.mouse.up()
+    expect(shown.first).to_have_text(names[1])
+    found = wait_for(
+        lambda: order(service), lambda found: found.index(names[1]) < found.index(names[0])
+    )
+    assert found.index(names[1]) < found.index(names[0])
+
+
 def test_groups_are_ordered_by_key(world: World, visitor: Visit, service: Service) -> None:
     """P1.20: Alt and an arrow move a row; the server keeps the order."""
-
-    def order() -> list[str]:
-        groups = service.api("GET", "/groups")
-        return [group["name"] for group in sorted(groups, key=lambda group: group["sort"])]
-
     guest = visitor()
     page = guest.open("/groups")
     names = page.locator(".group-row .link").all_inner_texts()
@@ -134,8 +156,8 @@ def test_groups_are_ordered_by_key(world: World, visitor: Visit, service: Servic
     row.focus()
     page.keyboard.press("Alt+ArrowUp")
     expect(page.locator(".group-row .link").first).to_have_text(names[1])
-    wait_for(order, lambda found: found.index(names[1]) < found.index(names[0]))
-    assert order().index(names[1]) < order().index(names[0])
+    wait_for(lambda: order(service), lambda found: found.index(names[1]) < found.index(names[0]))
+    assert order(service).index(names[1]) < order(service).index(names[0])
 
 
 def test_shares_add_up_and_follow_a_weight(world: World, visitor: Visit, service: Service) -> None:

@@ -18,6 +18,7 @@ from tests.upstream.script import Rule, Step
 
 STATES = ("Active", "Suspect", "Cooling", "Exhausted", "Invalid", "Disabled")
 MOST_ROWS = 80
+MANY_KEYS = 400_000
 
 
 def grid(page: Page) -> Locator:
@@ -123,6 +124,43 @@ def test_a_paste_is_looked_through_before_anything_is_sent(
     dialog.get_by_role("button", name=re.compile(r"^Import \d")).click()
     expect(dialog).to_contain_text("5 keys were added.")
     assert len(service.keys(group)) == 8
+
+
+def test_a_file_of_tens_of_megabytes_is_looked_through_while_one_goes_on(
+    visitor: Visit, service: Service, upstream: Upstream, name: str, tmp_path: Path
+) -> None:
+    """P1.29: Another field takes what is typed meanwhile; nothing is sent before one says so."""
+    group = fill(service, name, upstream, 3)
+    guest = visitor()
+    page = guest.open(f"/groups/{group}")
+    page.keyboard.press("a")
+    dialog = page.get_by_role("dialog", name=re.compile("^Add keys"))
+    file = tmp_path / "keys.txt"
+    file.write_text("\n".join(f"sk-{name}-{n:06}-{'x' * 40}" for n in range(MANY_KEYS)))
+    dialog.locator("input[type=file]").set_input_files(file)
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    page.keyboard.type("typed")
+    expect(page.locator(":focus")).to_have_value("typed")
+    guest.button("Add keys").first.click()
+    dialog.locator("input[type=file]").set_input_files(file)
+    expect(dialog).to_contain_text(f"{MANY_KEYS:,}", timeout=60_000)
+    assert len(service.keys(group)) == 3
+
+
+def test_a_file_that_is_no_text_is_refused_in_words(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    group = fill(service, name, upstream, 1)
+    guest = visitor()
+    page = guest.open(f"/groups/{group}")
+    page.keyboard.press("a")
+    dialog = page.get_by_role("dialog", name=re.compile("^Add keys"))
+    dialog.locator("input[type=file]").set_input_files(
+        {"name": "photo.png", "mimeType": "image/png", "buffer": b"\x89PNG\r\n\x1a\n\x00\xff"}
+    )
+    expect(dialog.get_by_text(re.compile("can’t be read"))).to_be_visible()
+    expect(dialog.get_by_role("button", name=re.compile(r"^Import \d"))).to_have_count(0)
 
 
 def test_all_that_match_are_acted_on_and_deleting_is_undone(

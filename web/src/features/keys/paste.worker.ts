@@ -34,9 +34,16 @@ self.onmessage = async ({ data }: MessageEvent<Read | Take>) => {
 };
 
 async function read({ id, source, channel, most }: Read): Promise<Answer> {
-  const text = typeof source === 'string' ? source : await source.text();
+  const text = typeof source === 'string' ? source : textOf(await source.arrayBuffer());
   held = { text, channel };
   return { kind: 'read', id, preview: preview(text, channel, most) };
+}
+
+/** A file's text; one that is no text is refused rather than read as a thousand odd keys. */
+function textOf(bytes: ArrayBuffer): string {
+  const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  if (text.includes('\0')) throw new TypeError('no text');
+  return text;
 }
 
 function take({ id, withSuspicious }: Take): Answer {
