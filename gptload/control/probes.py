@@ -182,6 +182,23 @@ class Probes:
             self._ledger.tested(group.id, key_id, verdict)
         return verdict, redact(error, (secret,))
 
+    async def reach(self, upstream: Upstream) -> tuple[int, str]:
+        """Ask a base URL once, without a key: whether anybody is there.
+
+        Returns:
+            The status, whatever it is; 0 and the reason when nobody answers.
+        """
+        settings, origin = self._snapshots.settings, upstream.origin
+        request = OutgoingRequest(b"GET", paths.join(upstream, b"/", b""), [])
+        request.set(b"User-Agent", self._user_agent)
+        proxy = settings.proxy_url or self._proxy_for(origin.scheme, origin.host, origin.port)
+        timeout_s = float(settings.key_validation_timeout_seconds)
+        try:
+            reply = await self._send(upstream, proxy, request, b"", settings, timeout_s)
+        except UpstreamFailure as failure:
+            return 0, str(failure)
+        return reply.status, ""
+
     async def _ask(self, group: Group, secret: bytes) -> tuple[Verdict | None, str]:
         """The verdict, if the answer is one, and an error text unless the key is good."""
         provider = self._providers[group.channel]

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from gptload.core import headers, operatorrules, paths, settings
 from gptload.core.errors import ValidationFailed
+from gptload.core.snapshot import Upstream
 
 Values = Mapping[str, Any]
 
@@ -267,6 +268,17 @@ def _upstreams(given: object, allow_link_local: bool) -> list[dict[str, Any]]:
             "See upstreams: every weight in it is 0.",
         )
     return rows
+
+
+def upstream_of(url: str, allow_link_local: bool) -> Upstream:
+    """A base URL as a group might have it.
+
+    Raises:
+        ValidationFailed: no group may have it.
+    """
+    return paths.parse_upstream(
+        _upstream({"url": url, "weight": 1}, "body", allow_link_local)["url"], 1
+    )
 
 
 def _upstream(given: Values, where: str, allow_link_local: bool) -> dict[str, Any]:

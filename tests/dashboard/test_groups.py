@@ -120,6 +120,21 @@ def test_a_group_is_copied(visitor: Visit, service: Service, upstream: Upstream,
     assert [copy["config"] for copy in copies] == [{"max_retries": 1}]
 
 
+def test_an_upstream_is_probed_before_it_is_saved(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """Whether it answers, with what, and how fast; or why it doesn't."""
+    group = own_group(service, upstream, name)
+    guest = visitor()
+    page = guest.open(f"/groups/{group}?tab=config")
+    box = page.get_by_label("Address 1")
+    page.get_by_role("button", name="Probe: does it answer?").click()
+    expect(page.get_by_text(re.compile(r"Answers with status \d{3} in"))).to_be_visible()
+    box.fill("http://127.0.0.1:9")
+    page.get_by_role("button", name="Probe: does it answer?").click()
+    expect(page.get_by_text(re.compile("No answer in .*: "))).to_be_visible()
+
+
 def order(service: Service) -> list[str]:
     """Names of all groups, as the server has them in order."""
     groups = service.api("GET", "/groups")

@@ -448,6 +448,14 @@ class SimulatedKey(_Answer):
     weight: int
 
 
+class UpstreamReach(_Answer):
+    """Whether an upstream answers; any status shows that somebody is there."""
+
+    status: int | None
+    duration_ms: int
+    error: str
+
+
 class SimulatedUpstream(_Answer):
     """An upstream as requests for the model see it; others are preferred to one `is_avoided`."""
 

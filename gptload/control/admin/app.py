@@ -173,7 +173,14 @@ def make_site(parts: AdminParts) -> Site:
     sessions = Sessions(seconds, parts.auth_key)
     audit = Audit(seconds, database)
     secrets = Secrets(parts.auth_key, parts.encryption_key)
-    group_routes = GroupRoutes(groups, snapshots, parts.providers).routes
+    group_routes = GroupRoutes(
+        groups,
+        snapshots,
+        parts.providers,
+        probes,
+        ticks,
+        allow_link_local=parts.allow_link_local,
+    ).routes
     by_subject = {
         "auth": LoginRoutes(access, sessions).routes,
         "channel-types": group_routes,

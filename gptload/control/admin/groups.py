@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
 from twisted.web.iweb import IRequest
@@ -12,12 +12,14 @@ from gptload.control.admin.audit import tell
 from gptload.control.admin.replies import language, refusal, reply, time_text
 from gptload.control.admin.requests import body, identifier, instant
 from gptload.control.admin.routing import make_routes
-from gptload.control.audit import of_groups
+from gptload.control.audit import Change, of_groups, url_without_secrets
 from gptload.control.db.queries.groups import Group
 from gptload.control.db.queries.statistics import Requests
 from gptload.control.groups import Changed, GroupCommands, GroupMoved
+from gptload.control.probes import Probes
 from gptload.control.snapshots import Snapshots
 from gptload.core.errors import ValidationFailed
+from gptload.core.groupdraft import upstream_of
 from gptload.core.settings import BY_KEY, SETTINGS
 from gptload.provider import Providers
 
@@ -49,10 +51,26 @@ class GroupRoutes:
 
     routes = make_routes()
 
-    def __init__(self, groups: GroupCommands, snapshots: Snapshots, providers: Providers) -> None:
+    def __init__(
+        self,
+        groups: GroupCommands,
+        snapshots: Snapshots,
+        providers: Providers,
+        probes: Probes,
+        ticks: Callable[[], float],
+        *,
+        allow_link_local: bool,
+    ) -> None:
+        """
+        Args:
+            ticks: monotonic seconds.
+        """
         self._groups = groups
         self._snapshots = snapshots
         self._providers = providers
+        self._probes = probes
+        self._ticks = ticks
+        self._allow_link_local = allow_link_local
 
     def _shown(self, request: IRequest, group: Group, chosen: Collection[str]) -> dict[str, Any]:
         app_url = self._snapshots.settings.app_url
@@ -90,6 +108,17 @@ class GroupRoutes:
         else:
             work = self._groups.change(number, values, masked.unmasked_group, seen=seen)
         return await self._changed(request, work)
+
+    @routes.route("/api/groups/probe", methods=["POST"])
+    async def probe(self, request: IRequest) -> bytes:
+        url = body(request, schemas.ProbedUpstream).url
+        upstream = upstream_of(url, self._allow_link_local)
+        tell(request, Change(None, {"url": url_without_secrets(upstream.url)}))
+        began = self._ticks()
+        status, error = await self._probes.reach(upstream)
+        took_ms = round((self._ticks() - began) * 1000)
+        shown = {"status": status or None, "duration_ms": took_ms, "error": error}
+        return reply(request, shown)
 
     @routes.route("/api/groups/<group_id>/undo", methods=["POST"])
     async def undo(self, request: IRequest, group_id: str) -> bytes:

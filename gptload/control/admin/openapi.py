@@ -118,6 +118,11 @@ def _operations() -> dict[tuple[str, str], Operation]:
         ("GET", "/api/groups/config-options"): Operation(
             "The settings that a group may override.", data=list[answers.Option]
         ),
+        ("POST", "/api/groups/probe"): Operation(
+            "Ask an upstream's base URL once, without a key: whether it answers, and how fast.",
+            schemas.ProbedUpstream,
+            data=answers.UpstreamReach,
+        ),
         ("PUT", "/api/groups/reorder"): Operation("Give groups their places.", schemas.Order),
         ("PUT", "/api/groups/{group_id}"): Operation(
             "Change what is given of a group.", schemas.GroupChange, data=answers.Group

@@ -83,6 +83,12 @@ class GroupChange(GroupBody):
     if_updated_at: str | None = None
 
 
+class ProbedUpstream(_Body):
+    """`POST /api/groups/probe`."""
+
+    url: Annotated[str, Field(max_length=4096)]
+
+
 class UndoneChange(_Body):
     """`POST /api/groups/:id/undo`: what the change answered in `undo`."""
 

@@ -169,3 +169,30 @@ async def test_an_answer_without_words_is_told_by_its_status(admin: Admin, statu
 
 def test_a_result_that_is_valid_has_no_error() -> None:
     assert Result("sk-a", True).error == ""
+
+
+async def test_an_upstream_is_asked_once_without_a_key(admin: Admin) -> None:
+    """Any status shows that somebody is there; its address is written down without secrets."""
+    said = {"url": "https://api.example/v1?token=hidden"}
+    found = await admin.api("POST", "/groups/probe", said)
+    assert (found["status"], found["error"]) == (200, "")
+    assert isinstance(found["duration_ms"], int)
+    ((upstream, _, request, sent),) = admin.upstreams.seen
+    assert (request.method, request.target, sent) == (b"GET", b"/v1/?token=hidden", b"")
+    assert (upstream.origin.host, request.get(b"authorization")) == ("api.example", None)
+    (entry,) = (await admin.api("GET", "/audit?route_contains=probe"))["items"]
+    assert entry["after"] == {"url": "https://api.example/v1?****"}
+
+    admin.upstreams.break_off("")
+    found = await admin.api("POST", "/groups/probe", said)
+    assert found["status"] is None
+    assert "nobody listens" in found["error"]
+
+
+@pytest.mark.parametrize(
+    "url", ["", "ftp://api.example", "https://user:pw-7Hq2@api.example", "http://169.254.169.254"]
+)
+async def test_what_no_group_may_have_is_not_asked(admin: Admin, url: str) -> None:
+    answer = await admin.call("POST", "/api/groups/probe", {"url": url})
+    assert "pw-7Hq2" not in answer.refused(400, "VALIDATION_FAILED")
+    assert admin.upstreams.seen == []

@@ -1,7 +1,7 @@
 import { useQueries, useQuery, useQueryClient } from '@tanstack/vue-query';
 import { computed, type MaybeRefOrGetter, toValue } from 'vue';
 
-import { api, data, dataAs } from '@/api/client';
+import { api, data, dataAs, slowApi } from '@/api/client';
 import type {
   Breaker,
   Failures,
@@ -211,4 +211,9 @@ export function useGroupArrived(): (group: Group) => void {
       return isKnown ? held.map((one) => (one.id === group.id ? group : one)) : [...held, group];
     });
   };
+}
+
+/** Ask an upstream whether it is there: once, without a key. */
+export function probe(url: string) {
+  return data(slowApi.POST('/api/groups/probe', { body: { url } }));
 }
