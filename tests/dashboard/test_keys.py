@@ -106,7 +106,7 @@ def test_few_rows_are_drawn_of_many_keys(
 
 
 def test_a_paste_is_looked_through_before_anything_is_sent(
-    visitor: Visit, service: Service, upstream: Upstream, name: str
+    visitor: Visit, service: Service, upstream: Upstream, name: str, tmp_path: Path
 ) -> None:
     """P1.29, P1.30: Found, repeated and suspicious by line; the receipt is what happened."""
     group = fill(service, name, upstream, 3)
@@ -123,7 +123,13 @@ def test_a_paste_is_looked_through_before_anything_is_sent(
     assert len(service.keys(group)) == 3
     dialog.get_by_role("button", name=re.compile(r"^Import \d")).click()
     expect(dialog).to_contain_text("5 keys were added.")
-    assert len(service.keys(group)) == 8
+    there = {key["key_value"] for key in service.keys(group)}
+    assert there >= {*new, known} and len(there) == 8
+    save = dialog.get_by_role("button", name="Save as CSV")
+    file, content = saved(guest, save.click, tmp_path)
+    assert file.endswith(".csv")
+    refused = [line for line in content.decode("utf-8-sig").splitlines() if line.startswith("8,")]
+    assert len(refused) == 1, content
 
 
 def test_a_file_of_tens_of_megabytes_is_looked_through_while_one_goes_on(
@@ -161,6 +167,31 @@ def test_a_file_that_is_no_text_is_refused_in_words(
     )
     expect(dialog.get_by_text(re.compile("can’t be read"))).to_be_visible()
     expect(dialog.get_by_role("button", name=re.compile(r"^Import \d"))).to_have_count(0)
+
+
+def test_what_a_test_found_is_acted_on_by_two_keys(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """P2.19: Results by answer: Enter takes the worst one's keys, Delete deletes them."""
+    keys = [f"sk-{name}-0123456789-{number:04}" for number in range(4)]
+    group = service.create_group(name, "openai", upstream.url, keys)
+    upstream.script(keys={key: Step(error="invalid_api_key") for key in keys[:2]})
+    guest = visitor()
+    page = guest.open(f"/groups/{group}")
+    expect(rows(page)).to_have_count(4)
+    grid(page).focus()
+    page.keyboard.press("Control+a")
+    expect(page.get_by_text("4 selected")).to_be_visible()
+    page.keyboard.press("t")
+    expect(page.get_by_role("dialog")).to_contain_text("2 of 4 work")
+    expect(page.locator(":focus")).to_have_text("Select")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("2 selected")).to_be_visible()
+    page.keyboard.press("Delete")
+    left = wait_for(
+        lambda: {key["key_value"] for key in service.keys(group)}, lambda found: len(found) == 2
+    )
+    assert left == set(keys[2:])
 
 
 def test_all_that_match_are_acted_on_and_deleting_is_undone(

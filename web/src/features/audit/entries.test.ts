@@ -43,6 +43,11 @@ describe('what was done', () => {
   });
 });
 
+test('sizes are read by their digits in groups', () => {
+  expect(valueText('13599 characters')).toBe('13,599 characters');
+  expect(valueText('999 bytes')).toBe('999 bytes');
+});
+
 describe('fields', () => {
   test('of a change are those that differ, looked into', () => {
     const before = { config: { max_retries: 1, request_timeout: 5 }, sort: 1 };
