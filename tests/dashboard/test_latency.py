@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Response, expect
 
 from tests.dashboard.browser import Visitor
 from tests.dashboard.conftest import Visit
@@ -23,8 +24,15 @@ LEFT, BOTTOM, MOST_ROWS = 56, 24, 40
 
 
 def read(guest: Visitor, path: str, asked: str) -> tuple[Page, Any]:
-    """Open a page, and what one of its questions was answered."""
-    with guest.page.expect_response(re.compile(asked)) as waiting:
+    """Open a page of the last 15 minutes, and what one of its questions was answered."""
+    # The same is asked of the 15 minutes before, to compare with.
+    since_ms = (time.time() - 20 * 60) * 1000
+
+    def is_it(answer: Response) -> bool:
+        begin = re.search(r"[?&]from=([0-9]+)", answer.url)
+        return bool(re.search(asked, answer.url) and begin and int(begin[1]) > since_ms)
+
+    with guest.page.expect_response(is_it) as waiting:
         page = guest.open(path)
     return page, waiting.value.json()["data"]
 
