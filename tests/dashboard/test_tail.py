@@ -40,6 +40,21 @@ def test_the_tail_shows_a_call_at_once_and_holds_still_for_who_reads(
     expect(rows(page).first).to_contain_text("gpt-held-2")
 
 
+def test_a_tail_that_begins_later_has_left_nothing_out(
+    world: World, visitor: Visit, service: Service
+) -> None:
+    """P2.4: What came between the opening of the page and the tail's begin is there, too."""
+    guest = visitor()
+    page = guest.open("/logs")
+    expect(rows(page).first).to_be_visible()
+    service.ask(chat(world.main.name, model="gpt-between"))
+    page.get_by_role("button", name="Live tail").click()
+    expect(rows(page).first).to_contain_text("gpt-between")
+    service.ask(chat(world.main.name, model="gpt-after"))
+    expect(rows(page).first).to_contain_text("gpt-after")
+    expect(rows(page).nth(1)).to_contain_text("gpt-between")
+
+
 def test_under_a_burst_the_tail_samples_says_so_and_lets_go_on(
     world: World, visitor: Visit, service: Service
 ) -> None:

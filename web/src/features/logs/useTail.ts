@@ -27,8 +27,14 @@ export function useTail(
   const tail = shallowRef<Tail>(EMPTY);
   const { state } = useLive();
   let scope = effectScope();
+  let isFirst = true;
 
   function arrived(data: unknown): void {
+    // What ended between the list's reading and the stream's begin was told by neither.
+    if (isFirst && !isHeld()) {
+      again();
+      isFirst = false;
+    }
     const { items, skipped } = data as News;
     const came = withAttempts(items).filter(wanted);
     tail.value = heard(tail.value, came, skipped, isHeld());
@@ -36,11 +42,14 @@ export function useTail(
 
   watch(
     isOn,
-    (on) => {
+    (on, before) => {
       scope.stop();
       scope = effectScope();
       tail.value = EMPTY;
+      isFirst = true;
       if (on) scope.run(() => useLive({ logs: arrived }));
+      // A page that opens with the tail reads the list anyway.
+      if (on && before !== undefined) again();
     },
     { immediate: true },
   );
