@@ -29,7 +29,7 @@ async def test_the_attempts_of_a_request_in_their_order(admin: Admin) -> None:
 async def test_what_ended_a_request_without_an_attempt_comes_last(admin: Admin) -> None:
     """Keys that ran out are told of with the request's begin."""
     tries = [make_record(id=f"a{n}", exchange_id="e1", at=10.0 + n, is_final=False) for n in (0, 1)]
-    ending = make_record(id="end", exchange_id="e1", at=10.0, key_id=0, outcome="not_sent")
+    ending = make_record(id="end", exchange_id="e1", at=10.0, key_id=0, outcome="rate_limited")
     admin.write_journal(*tries, ending)
     shown = (await admin.api("GET", "/logs/requests/e1"))["attempts"]
     assert [each["id"] for each in shown] == ["a0", "a1", "end"]

@@ -90,10 +90,12 @@ describe('curl', () => {
 });
 
 it('charges keys, upstreams and nobody', () => {
-  expect(blamedFor('key_rejected')).toBe('key_strike');
-  expect(blamedFor('rate_limited')).toBe('key_rest');
-  expect(blamedFor('upstream_fault')).toBe('upstream');
-  expect(blamedFor('request_fault')).toBe('nobody');
+  expect(blamedFor('key_rejected', 7)).toBe('key_strike');
+  expect(blamedFor('rate_limited', 7)).toBe('key_rest');
+  expect(blamedFor('upstream_fault', 7)).toBe('upstream');
+  expect(blamedFor('request_fault', 0)).toBe('nobody');
+  // There was no key left to try: those before it say why.
+  expect(blamedFor('rate_limited', 0)).toBeNull();
 });
 
 it('sums what is known and nothing else', () => {

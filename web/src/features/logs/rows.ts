@@ -61,7 +61,6 @@ export const OUTCOMES = [
   'upstream_fault',
   'request_fault',
   'client_gone',
-  'not_sent',
 ] as const;
 
 export function outcomeOf(row: Pick<Row, 'outcome' | 'is_success'>): string {
@@ -79,14 +78,15 @@ export type Level = 'ok' | 'warn' | 'bad' | 'idle';
 /** How bad an ending is. What the client did to itself is nobody's fault here. */
 export function levelOf(outcome: string): Level {
   if (outcome === 'ok') return 'ok';
-  if (outcome === 'client_gone' || outcome === 'not_sent') return 'idle';
+  if (outcome === 'client_gone') return 'idle';
   return outcome === 'request_fault' ? 'warn' : 'bad';
 }
 
-/** Who pays for it. */
 export type Blamed = 'key_strike' | 'key_rest' | 'upstream' | 'nobody';
 
-export function blamedFor(outcome: string): Blamed {
+/** Who pays for it. Null: that is told elsewhere, as no key was tried. */
+export function blamedFor(outcome: string, keyId: number): Blamed | null {
+  if (!keyId && levelOf(outcome) === 'bad') return null;
   if (outcome === 'key_rejected') return 'key_strike';
   if (outcome === 'rate_limited' || outcome === 'key_exhausted') return 'key_rest';
   return outcome === 'upstream_fault' ? 'upstream' : 'nobody';
