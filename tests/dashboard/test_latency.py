@@ -15,6 +15,7 @@ from tests.dashboard.world import World
 from tests.parts.calls import chat
 from tests.parts.service import Service, wait_for
 from tests.upstream.control import Upstream
+from tests.upstream.script import Rule, Step
 
 TOKEN = "metrics-Qw8rT1-nL5zVp"
 MANY = 31
@@ -80,27 +81,34 @@ def test_the_columns_of_the_heat_map_add_up_and_a_cell_opens_its_rows(
 def test_percentiles_are_those_of_the_metrics(
     visitor_of: Visit, own_service: Callable[..., Service], upstream: Upstream
 ) -> None:
-    """P2.2: By group, within one bucket of what Prometheus is told."""
+    """P2.2: By group, model, upstream and key, within one bucket of what Prometheus is told."""
     service = own_service(METRICS_TOKEN=TOKEN).start()
     service.keep_secret(TOKEN)
+    # One of each, and no retry: so all four are of the same requests.
     service.create_group("measured", "openai", upstream.url, ["sk-measured-0001-0123456789"])
+    upstream.script(Rule(Step(head_delay_ms=30), times=MANY // 3))
     for _ in range(MANY):
         service.ask(chat("measured"))
     service.wait_logs(MANY, group_name="measured")
-    guest = visitor_of(service).sign_in()
-    _, told = read(guest, "/latency?range=15m", "/api/stats/top.*by=group")
-    found = told["group"]["items"][0]["latency"]
-    assert found["count"] == MANY
-
     status, text = service.call("GET", "/metrics", key=TOKEN)
     assert status == 200
     told_of = r'gptload_request_duration_seconds_bucket\{group="measured",le="(.+?)"\} ([0-9.]+)'
     buckets = [(float(bound), float(count)) for bound, count in re.findall(told_of, text)]
     assert buckets[-1][1] == MANY
-    for share, name in ((0.5, "p50_ms"), (0.95, "p95_ms"), (0.99, "p99_ms")):
-        place = next(n for n, (_, count) in enumerate(buckets) if count >= share * MANY)
-        around = [0.0, *(bound * 1000 for bound, _ in buckets)]
-        assert around[max(0, place - 1)] <= found[name] <= around[min(place + 2, len(buckets))]
+    around = [0.0, *(bound * 1000 for bound, _ in buckets)]
+
+    guest = visitor_of(service).sign_in()
+    for by in ("group", "model", "upstream", "key"):
+        page, told = read(guest, f"/latency?range=15m&by={by}", f"/api/stats/top.*by={by}")
+        (item,) = told[by]["items"]
+        found = item["latency"]
+        assert found["count"] == MANY, by
+        for share, name in ((0.5, "p50_ms"), (0.95, "p95_ms"), (0.99, "p99_ms")):
+            place = next(n for n, (_, count) in enumerate(buckets) if count >= share * MANY)
+            low, high = around[max(0, place - 1)], around[min(place + 2, len(buckets))]
+            assert low <= found[name] <= high, (by, name)
+        line = page.get_by_role("row").filter(has_text=item["name"] or f"#{item['id']}")
+        expect(line.get_by_role("cell").nth(1)).to_contain_text(str(MANY))
 
 
 def test_percentiles_of_few_requests_are_marked(
