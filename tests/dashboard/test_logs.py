@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import re
 import subprocess
@@ -19,6 +21,7 @@ from tests.upstream.script import Rule, Step
 
 PAGE_ROWS = 100
 _LIST = re.compile(r"/api/logs\?")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def rows(page: Page) -> Locator:
@@ -108,9 +111,49 @@ def test_older_and_newer_repeat_and_skip_nothing_while_calls_come_in(
     second = told(older)
     assert len(first) == PAGE_ROWS
     assert len(set(first) | set(second)) == len(first) + len(second) == PAGE_ROWS + 20
+    before = len(guest.requests)
     guest.button("Newest").click()
     guest.wait_address(lambda address: "cursor=" not in address)
     expect(page.get_by_role("grid")).to_have_attribute("aria-rowcount", str(PAGE_ROWS + 1))
+    guest.settled()
+    # Neither of the old place with the new end, nor the other way round.
+    assert len([url for url in guest.requests[before:] if _LIST.search(url)]) == 1
+
+
+def test_a_value_of_a_row_is_looked_for_or_left_out(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """P1.37: By a click on it, in the drawer, and by typing; the export is of the same rows."""
+    service.create_group(name, "openai", upstream.url, [f"sk-{name}-1-0123456789"])
+    for model, count in {"gpt-a": 3, "gpt-b": 2, "other": 1}.items():
+        for _ in range(count):
+            service.ask(chat(name, model=model))
+    service.wait_logs(6, group_name=name)
+    guest = visitor()
+    page = guest.open(f"/logs?group={name}")
+    expect(rows(page)).to_have_count(6)
+    models = rows(page).get_by_role("button", name="gpt-a", exact=True)
+    guest.choose(models.first, "Leave gpt-a out")
+    expect(rows(page)).to_have_count(3)
+    expect(models).to_have_count(0)
+    guest.choose(rows(page).get_by_role("button", name="gpt-b", exact=True).first, "Only gpt-b")
+    expect(rows(page)).to_have_count(2)
+    address = guest.address
+    page.reload()
+    expect(rows(page)).to_have_count(2)
+    assert guest.address == address
+
+    page = guest.open(f"/logs?group={name}")
+    box = page.get_by_role("searchbox")
+    box.fill("-model:gpt")
+    box.press("Enter")
+    expect(rows(page)).to_have_count(1)
+    rows(page).first.get_by_role("gridcell").first.click()
+    guest.button("Leave other out").click()
+    expect(rows(page)).to_have_count(0)
+    page.keyboard.press("Escape")
+    guest.button("Remove the filter “Not: Model”").first.click()
+    expect(rows(page)).to_have_count(5)
 
 
 def test_the_copied_curl_runs_and_holds_no_pool_key(
@@ -160,6 +203,40 @@ def test_an_export_holds_the_rows_that_are_filtered(
     assert len(lines) == expected + 1
     assert not [key for key in world.main.keys if key in content.decode()]
     assert not [url for url in guest.requests if "key=" in url]
+
+
+def test_an_export_is_what_is_seen_and_no_spreadsheet_runs_it(
+    visitor: Visit, service: Service, upstream: Upstream, name: str, tmp_path: Path
+) -> None:
+    """P2.7: The filtered rows and no other, as UTF-8 that says so, without a formula."""
+    service.create_group(name, "openai", upstream.url, [f"sk-{name}-1-0123456789"])
+    models = ["=1+1", "@SUM(A1)", "通义千问"]
+    for model in [*models, "left-out"]:
+        service.ask(chat(name, model=model, fields=[("User-Agent", "+cmd|' /C calc'!A0")]))
+    listed = service.wait_logs(4, group_name=name)
+    guest = visitor()
+    page = guest.open(f"/logs?group={name}&not=model:left")
+    expect(rows(page)).to_have_count(len(models))
+    seen = [
+        row.get_by_role("button", name=model, exact=True).count()
+        for row, model in zip(rows(page).all(), reversed(models), strict=True)
+    ]
+    assert seen == [1, 1, 1]
+    _, content = saved(
+        guest,
+        lambda: guest.choose(
+            page.get_by_role("button", name="Export", exact=True), "These rows as CSV"
+        ),
+        tmp_path,
+    )
+    assert content.startswith("\N{ZERO WIDTH NO-BREAK SPACE}".encode())
+    found = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
+    assert [row["id"] for row in found] == [
+        row["id"] for row in listed if row["model"] != "left-out"
+    ]
+    assert [row["model"].removeprefix("'") for row in found] == [*reversed(models)]
+    assert not [cell for row in found for cell in row.values() if cell.startswith(_FORMULA)]
+    assert {row["user_agent"] for row in found} == {"'+cmd|' /C calc'!A0"}
 
 
 def _query(asked: dict[str, object]) -> str:
