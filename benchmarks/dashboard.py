@@ -22,6 +22,7 @@ from playwright.sync_api import Browser, Response, expect, sync_playwright
 from sqlalchemy import func, select
 
 from benchmarks import seed
+from benchmarks.report import yes
 from gptload.control.db.database import make_engine, parse_dsn, run_read
 from gptload.control.db.migrate import migrate
 from gptload.control.db.tables import api_keys, request_logs
@@ -71,7 +72,7 @@ class Figure:
     @property
     def row(self) -> str:
         """As a line of the table."""
-        reached = "" if self.limit is None else "yes" if self.value <= self.limit else "**no**"
+        reached = "" if self.limit is None else yes(self.value <= self.limit)
         limit = "" if self.limit is None else f"{self.limit:,g} {self.unit}"
         return f"| {self.name} | {self.value:,.4g} {self.unit} | {limit} | {reached} |"
 

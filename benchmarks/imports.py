@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import json
 import sys
 import tempfile
 import threading
@@ -21,9 +20,11 @@ from typing import Any, Final
 
 from attrs import Factory, define, frozen
 
+from benchmarks import admin
 from benchmarks.load import body, model
 from benchmarks.peers import Upstream
 from benchmarks.processes import Process, busy_cores, free_port
+from benchmarks.report import yes
 from tests.parts.databases import PostgreSQL
 
 KEYS: Final = 500_000
@@ -179,18 +180,7 @@ def _span(client: _Client, late: list[Any], begin: float, end: float) -> Span:
 
 
 def _call(port: int, method: str, path: str, said: object = None) -> Any:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-    try:
-        given = None if said is None else json.dumps(said)
-        fields = {"Authorization": f"Bearer {_AUTH_KEY}", "Content-Type": "application/json"}
-        connection.request(method, f"/api{path}", given, fields)
-        answer = connection.getresponse()
-        text = answer.read()
-    finally:
-        connection.close()
-    if answer.status != 200:
-        raise RuntimeError(f"{method} {path}: {answer.status} {text[:500]!r}")
-    return json.loads(text)["data"]
+    return admin.call(port, _AUTH_KEY, method, path, said)
 
 
 def table(name: str, keys: int, rest: Span, busy: Span, memory: tuple[float, float]) -> str:
@@ -210,11 +200,11 @@ def table(name: str, keys: int, rest: Span, busy: Span, memory: tuple[float, flo
             "| | measured | limit | reached |",
             "| --- | ---: | ---: | --- |",
             f"| resident memory at most | {most:.0f} MiB, from {before:.0f} | "
-            f"{LIMIT_MIB:.0f} MiB | {_yes(most <= LIMIT_MIB)} |",
+            f"{LIMIT_MIB:.0f} MiB | {yes(most <= LIMIT_MIB)} |",
             f"| the event loop late by at most | {busy.late_ms:.1f} ms | {LIMIT_MS:.0f} ms | "
-            f"{_yes(busy.late_ms <= LIMIT_MS)} |",
+            f"{yes(busy.late_ms <= LIMIT_MS)} |",
             f"| requests of the group's client that failed | {busy.failures} of {busy.answers:,} "
-            f"| 0 | {_yes(not busy.failures)} |",
+            f"| 0 | {yes(not busy.failures)} |",
             "",
             "| | seconds | late ms | requests | failed | p50 ms | p99 ms | worst ms |",
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -222,10 +212,6 @@ def table(name: str, keys: int, rest: Span, busy: Span, memory: tuple[float, flo
             row("importing", busy),
         ]
     )
-
-
-def _yes(is_reached: bool) -> str:
-    return "yes" if is_reached else "**no**"
 
 
 def main() -> None:

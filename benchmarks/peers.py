@@ -6,7 +6,6 @@ the end. All run in one process on one core, and keep their upstream connections
 
 from __future__ import annotations
 
-import http.client
 import importlib.metadata
 import json
 import os
@@ -16,7 +15,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from benchmarks import certificate, tools
+from benchmarks import admin, certificate, tools
 from benchmarks.load import SHAPES, model
 from benchmarks.processes import Process, free_port
 from gptload._version import __version__
@@ -381,24 +380,7 @@ class Gptload(Peer):
         self._api("POST", "/keys/add-multiple", {"group_id": made["id"], "keys_text": keys})
 
     def _api(self, method: str, path: str, said: object = None) -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
-        try:
-            connection.request(
-                method,
-                f"/api{path}",
-                None if said is None else json.dumps(said),
-                {
-                    "Authorization": f"Bearer {self._auth_key}",
-                    "Content-Type": "application/json",
-                },
-            )
-            response = connection.getresponse()
-            text = response.read()
-        finally:
-            connection.close()
-        if response.status != 200:
-            raise RuntimeError(f"{method} {path}: {response.status} {text[:500]!r}")
-        return json.loads(text).get("data")
+        return admin.call(self._port, self._auth_key, method, path, said)
 
 
 class StockGptload(Gptload):

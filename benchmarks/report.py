@@ -123,7 +123,7 @@ def _target_rows(found: Findings) -> Iterator[tuple[str, ...]]:
                 f"an event of a stream at most 35 µs ({STREAMS:,} streams of 20 a second)",
                 f"{streamed.cpu_us:.0f} µs, {streamed.delivered:,} of {streamed.expected:,} "
                 "delivered",
-                _yes(
+                yes(
                     streamed.cpu_us <= 35
                     and streamed.delivered == streamed.expected
                     and not streamed.broken
@@ -132,7 +132,7 @@ def _target_rows(found: Findings) -> Iterator[tuple[str, ...]]:
             yield (
                 "an open stream at most 10 kB",
                 f"{streamed.rss_bytes / 1000:.1f} kB",
-                _yes(streamed.rss_bytes <= 10_000),
+                yes(streamed.rss_bytes <= 10_000),
             )
     if found.stalled is not None:
         stalled = found.stalled
@@ -140,7 +140,7 @@ def _target_rows(found: Findings) -> Iterator[tuple[str, ...]]:
             "a stalled reader of an endless stream at most 256 kB, not growing",
             f"{stalled.rss_bytes / 1000:.0f} kB, {stalled.growth_bytes / 1000:+.1f} kB later",
             # A page or two is what anything else in the process may take meanwhile.
-            _yes(stalled.rss_bytes <= 256_000 and stalled.growth_bytes <= 8_192),
+            yes(stalled.rss_bytes <= 256_000 and stalled.growth_bytes <= 8_192),
         )
     if found.memory is not None:
         memory = found.memory
@@ -148,7 +148,7 @@ def _target_rows(found: Findings) -> Iterator[tuple[str, ...]]:
             "resident memory flat over 500,000 requests",
             f"{memory.warm_bytes / _MIB:.1f} MiB {memory.growth_bytes / _MIB:+.1f} MiB "
             f"over {memory.requests:,}",
-            _yes(memory.is_flat),
+            yes(memory.is_flat),
         )
     if found.fleet:
         ours = found.fleet[0]
@@ -157,7 +157,7 @@ def _target_rows(found: Findings) -> Iterator[tuple[str, ...]]:
                 yield (
                     f"a night of a fleet, {row.title}: {row.target}",
                     row.figure(ours),
-                    _yes(row.is_reached(ours)),
+                    yes(row.is_reached(ours)),
                 )
 
 
@@ -165,10 +165,11 @@ def _judged(text: str, ratios: Sequence[float], is_reached: bool) -> tuple[str, 
     figures = ", ".join(
         f"{ratio:.2f} ({shape} head)" for ratio, (shape, _) in zip(ratios, _JUDGED, strict=True)
     )
-    return text, figures, _yes(is_reached)
+    return text, figures, yes(is_reached)
 
 
-def _yes(is_reached: bool) -> str:
+def yes(is_reached: bool) -> str:
+    """Whether a limit is kept, as every page says it."""
     return "yes" if is_reached else "**no**"
 
 

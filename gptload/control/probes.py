@@ -188,13 +188,10 @@ class Probes:
         Returns:
             The status, whatever it is; 0 and the reason when nobody answers.
         """
-        settings, origin = self._snapshots.settings, upstream.origin
         request = OutgoingRequest(b"GET", paths.join(upstream, b"/", b""), [])
         request.set(b"User-Agent", self._user_agent)
-        proxy = settings.proxy_url or self._proxy_for(origin.scheme, origin.host, origin.port)
-        timeout_s = float(settings.key_validation_timeout_seconds)
         try:
-            reply = await self._send(upstream, proxy, request, b"", settings, timeout_s)
+            reply = await self._reply(upstream, request, b"", self._snapshots.settings)
         except UpstreamFailure as failure:
             return 0, str(failure)
         return reply.status, ""
@@ -225,11 +222,16 @@ class Probes:
                 "TIMESTAMP_S": lambda: str(int(now)),
             },
         )
+        reply = await self._reply(upstream, request, probe.body, group.settings)
+        return self._judge(provider, reply, upstream.origin.host, group.error_rules)
+
+    def _reply(
+        self, upstream: Upstream, request: OutgoingRequest, body: bytes, settings: Settings
+    ) -> Deferred[Reply]:
         origin = upstream.origin
-        proxy = group.settings.proxy_url or self._proxy_for(origin.scheme, origin.host, origin.port)
-        timeout_s = float(group.settings.key_validation_timeout_seconds)
-        reply = await self._send(upstream, proxy, request, probe.body, group.settings, timeout_s)
-        return self._judge(provider, reply, origin.host, group.error_rules)
+        proxy = settings.proxy_url or self._proxy_for(origin.scheme, origin.host, origin.port)
+        timeout_s = float(settings.key_validation_timeout_seconds)
+        return self._send(upstream, proxy, request, body, settings, timeout_s)
 
     def _judge(
         self, provider: IProvider, reply: Reply, host: str, rules: Sequence[Rule]

@@ -270,17 +270,6 @@ def _upstreams(given: object, allow_link_local: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def upstream_of(url: str, allow_link_local: bool) -> Upstream:
-    """A base URL as a group might have it.
-
-    Raises:
-        ValidationFailed: no group may have it.
-    """
-    return paths.parse_upstream(
-        _upstream({"url": url, "weight": 1}, "body", allow_link_local)["url"], 1
-    )
-
-
 def _upstream(given: Values, where: str, allow_link_local: bool) -> dict[str, Any]:
     url, weight = given.get("url", ""), given.get("weight", 0)
     if not isinstance(url, str):
@@ -293,9 +282,20 @@ def _upstream(given: Values, where: str, allow_link_local: bool) -> dict[str, An
         raise _bad_upstreams(
             f"upstream weight must be at most {_HIGHEST_WEIGHT}", f"See {where}.weight."
         )
-    url = url.strip()
+    return {"url": upstream_of(url, where, allow_link_local).url, "weight": weight}
+
+
+def upstream_of(url: str, where: str, allow_link_local: bool) -> Upstream:
+    """A base URL that a group may have.
+
+    Args:
+        where: what holds it, for the hint.
+
+    Raises:
+        ValidationFailed: no group may have it.
+    """
     try:
-        upstream = paths.parse_upstream(url, weight)
+        upstream = paths.parse_upstream(url, 1)
     except ValueError as error:
         raise _bad_upstreams(str(error)[:400], f"See {where}.url.") from None
     if not allow_link_local and paths.is_link_local(upstream.origin.host):
@@ -303,7 +303,7 @@ def _upstream(given: Values, where: str, allow_link_local: bool) -> dict[str, An
             "a link-local or metadata address can't be an upstream",
             f"See {where}.url. ALLOW_LINK_LOCAL_UPSTREAMS=true allows it.",
         )
-    return {"url": upstream.url, "weight": weight}
+    return upstream
 
 
 def _bad_upstreams(reason: str, hint: str = "") -> ValidationFailed:

@@ -128,10 +128,11 @@ def test_an_upstream_is_probed_before_it_is_saved(
     guest = visitor()
     page = guest.open(f"/groups/{group}?tab=config")
     box = page.get_by_label("Address 1")
-    page.get_by_role("button", name="Probe: does it answer?").click()
+    probe = page.get_by_role("button", name="Probe: does it answer?")
+    probe.click()
     expect(page.get_by_text(re.compile(r"Answers with status \d{3} in"))).to_be_visible()
     box.fill("http://127.0.0.1:9")
-    page.get_by_role("button", name="Probe: does it answer?").click()
+    probe.click()
     expect(page.get_by_text(re.compile("No answer in .*: "))).to_be_visible()
 
 

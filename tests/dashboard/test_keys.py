@@ -43,6 +43,14 @@ def fill(service: Service, name: str, upstream: Upstream, count: int) -> int:
     return service.create_group(name, "openai", upstream.url, keys)
 
 
+def adding(page: Page) -> Locator:
+    """The dialog that takes keys in, opened by its key."""
+    page.keyboard.press("a")
+    dialog = page.get_by_role("dialog", name=re.compile("^Add keys"))
+    expect(dialog).to_be_visible()
+    return dialog
+
+
 def confirm(page: Page, button: str | re.Pattern[str]) -> None:
     """Answer the dialog that asks."""
     page.get_by_role("dialog").or_(page.get_by_role("alertdialog")).get_by_role(
@@ -114,9 +122,7 @@ def test_a_paste_is_looked_through_before_anything_is_sent(
     service.keep_secret(*(new := [f"sk-{name}-new-{number}-0123456789" for number in range(5)]))
     guest = visitor()
     page = guest.open(f"/groups/{group}")
-    page.keyboard.press("a")
-    dialog = page.get_by_role("dialog", name=re.compile("^Add keys"))
-    expect(dialog).to_be_visible()
+    dialog = adding(page)
     dialog.get_by_role("textbox").first.fill("\n".join([*new, new[0], known, "x"]))
     expect(dialog).to_contain_text("Suspicious")
     expect(dialog).to_contain_text("line 8")
@@ -139,8 +145,7 @@ def test_a_file_of_tens_of_megabytes_is_looked_through_while_one_goes_on(
     group = fill(service, name, upstream, 3)
     guest = visitor()
     page = guest.open(f"/groups/{group}")
-    page.keyboard.press("a")
-    dialog = page.get_by_role("dialog", name=re.compile("^Add keys"))
+    dialog = adding(page)
     file = tmp_path / "keys.txt"
     file.write_text("\n".join(f"sk-{name}-{n:06}-{'x' * 40}" for n in range(MANY_KEYS)))
     dialog.locator("input[type=file]").set_input_files(file)
@@ -160,8 +165,7 @@ def test_a_file_that_is_no_text_is_refused_in_words(
     group = fill(service, name, upstream, 1)
     guest = visitor()
     page = guest.open(f"/groups/{group}")
-    page.keyboard.press("a")
-    dialog = page.get_by_role("dialog", name=re.compile("^Add keys"))
+    dialog = adding(page)
     dialog.locator("input[type=file]").set_input_files(
         {"name": "photo.png", "mimeType": "image/png", "buffer": b"\x89PNG\r\n\x1a\n\x00\xff"}
     )

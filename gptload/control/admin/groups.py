@@ -112,7 +112,7 @@ class GroupRoutes:
     @routes.route("/api/groups/probe", methods=["POST"])
     async def probe(self, request: IRequest) -> bytes:
         url = body(request, schemas.ProbedUpstream).url
-        upstream = upstream_of(url, self._allow_link_local)
+        upstream = upstream_of(url, "body", self._allow_link_local)
         tell(request, Change(None, {"url": url_without_secrets(upstream.url)}))
         began = self._ticks()
         status, error = await self._probes.reach(upstream)

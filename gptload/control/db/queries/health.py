@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, case, func, literal, select
+from sqlalchemy import Connection, func, literal, literal_column, select
 
+from gptload.control.db.queries.keys import state_at
 from gptload.control.db.tables import api_keys
 
 
@@ -14,8 +15,6 @@ def ping(connection: Connection) -> None:
 
 def keys_by_state(connection: Connection, now: float) -> dict[tuple[int, str], int]:
     """How many keys there are by group id and state: `active`, `resting`, `invalid`, `disabled`."""
-    keys = api_keys.c
-    is_resting = (keys.status == "active") & (keys.rest_until > now)
-    state = case((is_resting, "resting"), else_=keys.status).label("state")
-    query = select(keys.group_id, state, func.count()).group_by(keys.group_id, state)
+    group_id, state = api_keys.c.group_id, state_at(now).label("state")
+    query = select(group_id, state, func.count()).group_by(group_id, literal_column("state"))
     return {(group_id, name): count for group_id, name, count in connection.execute(query)}

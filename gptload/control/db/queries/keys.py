@@ -171,6 +171,13 @@ def _model_rests(element: _ModelRests, compiler: Any, **kw: Any) -> str:
     return f"EXISTS ({_VALUES[name].format(compiler.process(element.now, **kw))})"
 
 
+def state_at(now: float) -> Any:
+    """As `KeyFilter.state` names it: the status, or `resting` where that is so for now."""
+    keys = api_keys.c
+    rests = and_(keys.status == "active", func.coalesce(keys.rest_until, 0) > now)
+    return case((rests, "resting"), else_=keys.status)
+
+
 def _kind(now: float, exhausted: frozenset[str]) -> Any:
     """As `gptload.core.keykinds.kind_of` says it of one key."""
     keys = api_keys.c
@@ -436,12 +443,9 @@ def meant_after(
 
 def states(connection: Connection, group_id: int, now: float) -> dict[str, int]:
     """How many keys of a group there are in each state, as `KeyFilter.state` names them."""
-    keys = api_keys.c
-    rests = and_(keys.status == "active", func.coalesce(keys.rest_until, 0) > now)
-    state = case((rests, "resting"), else_=keys.status)
     query = (
-        select(state.label("state"), func.count())
-        .where(keys.group_id == group_id)
+        select(state_at(now).label("state"), func.count())
+        .where(api_keys.c.group_id == group_id)
         .group_by(literal_column("state"))
     )
     found = dict.fromkeys(("active", "resting", "invalid", "disabled"), 0)
@@ -478,12 +482,10 @@ def counts_of_all(
 
     States are those of `KeyFilter.state`, kinds those of `KINDS`.
     """
-    keys = api_keys.c
-    rests = and_(keys.status == "active", func.coalesce(keys.rest_until, 0) > now)
-    state = case((rests, "resting"), else_=keys.status).label("state")
-    kind = _kind(now, exhausted).label("kind")
-    query = select(keys.group_id, state, kind, func.count()).group_by(
-        keys.group_id, literal_column("state"), literal_column("kind")
+    group_id = api_keys.c.group_id
+    state, kind = state_at(now).label("state"), _kind(now, exhausted).label("kind")
+    query = select(group_id, state, kind, func.count()).group_by(
+        group_id, literal_column("state"), literal_column("kind")
     )
     return [tuple(row) for row in connection.execute(query)]
 

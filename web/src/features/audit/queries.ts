@@ -2,6 +2,7 @@ import { keepPreviousData, useQuery } from '@tanstack/vue-query';
 import { computed, type MaybeRefOrGetter, toValue } from 'vue';
 
 import { api, data, dataAs } from '@/api/client';
+import { groupsQuery } from '@/api/groups';
 import type { components } from '@/api/schema';
 import type { Group } from '@/api/shapes';
 
@@ -54,8 +55,7 @@ export async function fetchAll(asked: Asked): Promise<{ entries: Entry[]; isWhol
 /** Names of groups, for the entries that are about one. */
 export function useGroupNames() {
   return useQuery({
-    queryKey: ['groups'],
-    queryFn: ({ signal }) => data(api.GET('/api/groups', { signal })),
+    ...groupsQuery,
     staleTime: 60_000,
     select: (groups: Group[]) =>
       new Map(groups.map((group) => [group.id, group.display_name || group.name])),

@@ -2,16 +2,14 @@ import { useQuery } from '@tanstack/vue-query';
 import { computed, type MaybeRefOrGetter, toValue } from 'vue';
 
 import { api, data } from '@/api/client';
-import type { Group, KeyStates, Log } from '@/api/shapes';
+import { groupsQuery } from '@/api/groups';
+import type { KeyStates, Log } from '@/api/shapes';
 
 /** While somebody waits for the first call, it should show at once. */
 const WAIT_MS = 2_000;
 
 export function useGroups() {
-  return useQuery({
-    queryKey: ['groups'],
-    queryFn: ({ signal }): Promise<Group[]> => data(api.GET('/api/groups', { signal })),
-  });
+  return useQuery(groupsQuery);
 }
 
 export function useChannels() {

@@ -2,6 +2,7 @@ import { useQueries, useQuery, useQueryClient } from '@tanstack/vue-query';
 import { computed, type MaybeRefOrGetter, toValue } from 'vue';
 
 import { api, data, dataAs, slowApi } from '@/api/client';
+import { groupsQuery } from '@/api/groups';
 import type {
   Breaker,
   Failures,
@@ -21,13 +22,10 @@ const KEYS_MS = 10_000;
 /** The most groups that the node tells figures of at once. */
 const MOST = 200;
 
-export const GROUPS = ['groups'] as const;
+export const GROUPS = groupsQuery.queryKey;
 
 export function useGroups() {
-  return useQuery({
-    queryKey: GROUPS,
-    queryFn: ({ signal }) => data(api.GET('/api/groups', { signal })),
-  });
+  return useQuery(groupsQuery);
 }
 
 /** One of them, by its id; null once it is known that there is none. */

@@ -1,7 +1,8 @@
 import { keepPreviousData, useQuery } from '@tanstack/vue-query';
 import { computed, type MaybeRefOrGetter, toValue } from 'vue';
 
-import { api, data, dataAs } from '@/api/client';
+import { api, dataAs } from '@/api/client';
+import { groupsQuery } from '@/api/groups';
 import type { Latency, Top, TopKind } from '@/api/shapes';
 import { useRange } from '@/composables/useRange';
 import { stepFor } from '@/lib/ranges';
@@ -76,10 +77,7 @@ export function useBreakdown(by: MaybeRefOrGetter<TopKind>, group: MaybeRefOrGet
 }
 
 export function useGroupNames() {
-  return useQuery({
-    queryKey: ['groups'],
-    queryFn: ({ signal }) => data(api.GET('/api/groups', { signal })),
-  });
+  return useQuery(groupsQuery);
 }
 
 /** Models of the range, the busiest first. */

@@ -44,6 +44,10 @@ export const FILTERS = {
 export type FilterName = keyof typeof FILTERS;
 export type Filters = ValuesOf<typeof FILTERS>;
 export const FILTER_NAMES = Object.keys(FILTERS) as FilterName[];
+/** No filter is set. */
+export const NONE = Object.fromEntries(
+  FILTER_NAMES.map((name) => [name, FILTERS[name].fallback]),
+) as unknown as Filters;
 
 /** Filters that can be turned round, and how the node calls them. */
 const TURNED = {
@@ -67,8 +71,14 @@ function isTurned(word: string): boolean {
   return FILTERS[name].read(value) !== undefined;
 }
 
+/** The same filter, turned round; empty where it can't be. */
+export function turned(only: Partial<Filters>): string {
+  const word = Object.entries(only)[0]!.join(':');
+  return isTurned(word) ? word : '';
+}
+
 /** `model:gpt-4.1` in its two parts. */
-function split(word: string): [Turned, string] {
+export function split(word: string): [Turned, string] {
   const colon = word.indexOf(':');
   return [word.slice(0, colon) as Turned, word.slice(colon + 1)];
 }
@@ -186,10 +196,6 @@ export function matches(
   );
 }
 
-const NONE = Object.fromEntries(
-  FILTER_NAMES.map((name) => [name, FILTERS[name].fallback]),
-) as unknown as Filters;
-
 function fits(row: Row, filters: Filters, view: View, groups: readonly GroupName[]): boolean {
   const has = (value: string, part: string): boolean =>
     value.toLowerCase().includes(part.toLowerCase());
@@ -246,10 +252,10 @@ export function parse(typed: string): Typed {
   const found: Typed = { set: {}, not: [], request: '', secret: '', bad: [] };
   const words: string[] = [];
   for (const [part] of typed.trim().matchAll(/-?[a-z]+:"[^"]*"|"[^"]*"|\S+/gi)) {
-    const turned = /^-([a-z]+):(.+)$/i.exec(part);
+    const minus = /^-([a-z]+):(.+)$/i.exec(part);
     const named = /^([a-z]+):(.*)$/is.exec(part);
     if (REQUEST.test(part)) found.request = part;
-    else if (turned) turn(found, part, turned[1]!.toLowerCase(), bare(turned[2]!));
+    else if (minus) turn(found, part, minus[1]!.toLowerCase(), bare(minus[2]!));
     else if (SECRET.test(part)) found.secret = part;
     else if (!named) words.push(bare(part));
     else if (named[1] === 'key' && SECRET.test(named[2]!)) found.secret = named[2]!;
@@ -260,9 +266,9 @@ export function parse(typed: string): Typed {
 }
 
 function turn(found: Typed, part: string, word: string, value: string): void {
-  const turned = `${SHORTHANDS[word] ?? word}:${value}`;
-  if (SECRET.test(value) || !isTurned(turned)) found.bad.push(part);
-  else found.not.push(turned);
+  const wanted = `${SHORTHANDS[word] ?? word}:${value}`;
+  if (SECRET.test(value) || !isTurned(wanted)) found.bad.push(part);
+  else found.not.push(wanted);
 }
 
 function bare(part: string): string {

@@ -2,6 +2,7 @@ import { keepPreviousData, useQuery } from '@tanstack/vue-query';
 import { computed, type MaybeRefOrGetter, toValue } from 'vue';
 
 import { api, data, dataAs } from '@/api/client';
+import { groupsQuery } from '@/api/groups';
 import type { Key, Pagination, Series } from '@/api/shapes';
 import { useRange } from '@/composables/useRange';
 
@@ -52,10 +53,7 @@ export function useRequest(id: MaybeRefOrGetter<string>) {
 }
 
 export function useGroupNames() {
-  return useQuery({
-    queryKey: ['groups'],
-    queryFn: ({ signal }) => data(api.GET('/api/groups', { signal })),
-  });
+  return useQuery(groupsQuery);
 }
 
 /** Requests over time, of all that the statistics can tell apart. */

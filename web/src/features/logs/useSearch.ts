@@ -7,13 +7,14 @@ import { clock, duration } from '@/lib/format';
 
 import {
   active,
-  FILTER_NAMES,
   type FilterName,
   type Filters,
   FILTERS,
   type GroupName,
   groupOf,
+  NONE,
   SCHEMA,
+  split,
   type View,
 } from './filters';
 
@@ -74,10 +75,9 @@ export function useSearch(url: LogAddress, groups: Ref<readonly GroupName[]>) {
       value: said(name, String(values[name])),
     }));
     for (const word of values.not) {
-      const colon = word.indexOf(':');
-      const name = word.slice(0, colon) as FilterName;
+      const [name, value] = split(word);
       const label = t('logs.not', { filter: t(`logs.filter.${name}`) });
-      shown.push({ id: `not ${word}`, label, value: said(name, word.slice(colon + 1)) });
+      shown.push({ id: `not ${word}`, label, value: said(name, value) });
     }
     if (values.at !== null) {
       const value = clock(values.at, 'full', zone.value, locale.value);
@@ -93,8 +93,7 @@ export function useSearch(url: LogAddress, groups: Ref<readonly GroupName[]>) {
   }
 
   function clear(): void {
-    const empty = Object.fromEntries(FILTER_NAMES.map((name) => [name, FILTERS[name].fallback]));
-    void url.set({ ...(empty as Partial<Filters>), not: [], at: null, cursor: '' });
+    void url.set({ ...NONE, not: [], at: null, cursor: '' });
   }
 
   const quick = computed({

@@ -3,6 +3,7 @@ import { computed, type MaybeRefOrGetter, toValue } from 'vue';
 import { useI18n } from 'vue-i18n';
 
 import { api, data, dataAs } from '@/api/client';
+import { groupsQuery } from '@/api/groups';
 import type { Failures, KeyStates, Latency, Log, Series, Summary, Top } from '@/api/shapes';
 import { useRange } from '@/composables/useRange';
 import { stepFor } from '@/lib/ranges';
@@ -48,11 +49,7 @@ export function useOverview(filters: () => { group?: string; model?: string }) {
 
 /** All groups. */
 export function useGroups() {
-  return useQuery({
-    queryKey: ['groups'],
-    queryFn: ({ signal }) => data(api.GET('/api/groups', { signal })),
-    staleTime: 30_000,
-  });
+  return useQuery({ ...groupsQuery, staleTime: 30_000 });
 }
 
 /** How many keys each group has in each state, by group id; groups without keys aren't in it. */

@@ -2,6 +2,7 @@ import { keepPreviousData, useQuery } from '@tanstack/vue-query';
 import { computed, type MaybeRefOrGetter, toValue } from 'vue';
 
 import { api, data } from '@/api/client';
+import { groupsQuery } from '@/api/groups';
 import type { components } from '@/api/schema';
 
 type Schemas = components['schemas'];
@@ -11,11 +12,7 @@ export type SimulatedUpstream = Schemas['SimulatedUpstream'];
 export type KeyFacets = Schemas['KeyFacets'];
 
 export function useGroups() {
-  return useQuery({
-    queryKey: ['groups'],
-    queryFn: ({ signal }) => data(api.GET('/api/groups', { signal })),
-    staleTime: 30_000,
-  });
+  return useQuery({ ...groupsQuery, staleTime: 30_000 });
 }
 
 /** Whose turn it is, at the moment of asking: with traffic it is another one a moment later. */
