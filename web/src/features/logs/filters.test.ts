@@ -77,6 +77,11 @@ describe('the address', () => {
     expect(not).toEqual(['model:gpt', 'key:7']);
   });
 
+  it('keeps a value whole, whatever is in it', () => {
+    const not = ['model:a|b%7Cc%', 'error:50 % of |'];
+    expect(readQuery(SCHEMA, writeQuery(SCHEMA, {}, { not })).not).toEqual(not);
+  });
+
   it('says nothing of what is as usual', () => {
     expect(writeQuery(SCHEMA, {}, NONE)).toEqual({});
   });

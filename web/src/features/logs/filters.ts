@@ -86,8 +86,14 @@ export function split(word: string): [Turned, string] {
 /** What rows must not be, each as `model:gpt-4.1`. */
 const not = {
   fallback: [] as string[],
-  read: (found: string) => found.split('|').filter(isTurned).slice(0, MOST_TURNED),
-  write: (value: string[]) => value.join('|'),
+  read: (found: string) =>
+    found
+      .split('|')
+      .map((word) => word.replace(/%7C|%25/g, decodeURIComponent))
+      .filter(isTurned)
+      .slice(0, MOST_TURNED),
+  write: (value: string[]) =>
+    value.map((word) => word.replace(/[|%]/g, encodeURIComponent)).join('|'),
 };
 
 /** All that narrows the list. */
