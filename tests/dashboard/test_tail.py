@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.dashboard.conftest import Visit
 from tests.dashboard.test_logs import rows
@@ -53,6 +53,24 @@ def test_a_tail_that_begins_later_has_left_nothing_out(
     service.ask(chat(world.main.name, model="gpt-after"))
     expect(rows(page).first).to_contain_text("gpt-after")
     expect(rows(page).nth(1)).to_contain_text("gpt-between")
+
+
+def test_a_slow_stream_makes_no_gap_in_the_tail(
+    world: World, visitor: Visit, service: Service
+) -> None:
+    """P2.4: What ends after the list was read, and before the node knows who listens."""
+    guest = visitor()
+    page = guest.open("/logs")
+    expect(rows(page).first).to_be_visible()
+    held: list[Route] = []
+    page.route(re.compile("/api/live.*logs"), lambda route: held.append(route))
+    service.ask(chat(world.main.name, model="gpt-read"))
+    with page.expect_request(re.compile("/api/live.*logs")):
+        page.get_by_role("button", name="Live tail").click()
+    expect(rows(page).first).to_contain_text("gpt-read")
+    service.ask(chat(world.main.name, model="gpt-gap"))
+    held.pop().continue_()
+    expect(rows(page).first).to_contain_text("gpt-gap")
 
 
 def test_under_a_burst_the_tail_samples_says_so_and_lets_go_on(

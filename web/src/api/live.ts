@@ -27,6 +27,7 @@ const state = ref<LiveState>('connecting');
 const frame = shallowRef<Frame | null>(null);
 const lastAt = ref(0);
 const retryAt = ref(0);
+const began = ref(0);
 
 export const live = {
   state: readonly(state),
@@ -36,11 +37,17 @@ export const live = {
   lastAt: readonly(lastAt),
   /** When the stream is tried again, epoch ms; 0: it isn't about to. */
   retryAt: readonly(retryAt),
+  /**
+   * How many streams have begun to tell, this one included. What happened before was told by
+   * none, and a new topic begins a new stream: look at the lists again when it grows.
+   */
+  began: readonly(began),
 };
 
 let source: EventSource | null = null;
 let timer: ReturnType<typeof setTimeout> | undefined;
 let hiddenTimer: ReturnType<typeof setTimeout> | undefined;
+let hasBegun = false;
 let breaks = 0;
 let polls = 0;
 let waiting: Frame | null = null;
@@ -102,6 +109,7 @@ function open(): void {
   source = new EventSource(asked.length ? `/api/live?topics=${asked.join(',')}` : '/api/live');
   for (const name of new Set([...topics].map(nameOf))) subscribe(source, name);
   source.onerror = broken;
+  hasBegun = false;
   opened(crowded);
   silent();
 }
@@ -121,6 +129,9 @@ function subscribe(from: EventSource, name: string): void {
     breaks = 0;
     retryAt.value = 0;
     silent();
+    // A frame comes at once, as soon as the node has noted what is to be told.
+    if (!hasBegun) began.value += 1;
+    hasBegun = true;
     const data: unknown = JSON.parse((event as MessageEvent<string>).data);
     if (name === 'stats') arrived(data as Frame, 'live');
     for (const [topic, heard] of listeners) {

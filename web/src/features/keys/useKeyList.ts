@@ -64,12 +64,14 @@ export function useKeyList(group: Group) {
     FRESHEN_MS,
     { maxWait: LATEST_MS },
   );
-  const { state: liveState } = useLive({
+  const { state: liveState, began } = useLive({
     [`keys:${group.id}`]: (told) => {
       rows.told((told as { changes: Moved[] }).changes);
       void freshen();
     },
   });
+
+  watch(began, () => void freshen());
 
   const now = useNow();
   const seen = ref({ first: 0, last: 0 });

@@ -16,7 +16,7 @@ interface News {
  *
  * @param wanted - whether a row is one that the filters look for.
  * @param isHeld - whether somebody reads: then nothing moves, and what comes is counted.
- * @param again - asks the log itself: after a break of the stream nothing is told twice.
+ * @param again - asks the log itself for what came before the stream began.
  */
 export function useTail(
   isOn: () => boolean,
@@ -25,16 +25,17 @@ export function useTail(
   again: () => void,
 ) {
   const tail = shallowRef<Tail>(EMPTY);
-  const { state } = useLive();
+  const { state, began } = useLive();
   let scope = effectScope();
-  let isFirst = true;
+  let hasMissed = false;
+
+  function catchUp(): void {
+    hasMissed = isHeld();
+    if (!hasMissed) again();
+  }
 
   function arrived(data: unknown): void {
-    // What ended between the list's reading and the stream's begin was told by neither.
-    if (isFirst && !isHeld()) {
-      again();
-      isFirst = false;
-    }
+    if (hasMissed) catchUp();
     const { items, skipped } = data as News;
     const came = withAttempts(items).filter(wanted);
     tail.value = heard(tail.value, came, skipped, isHeld());
@@ -46,15 +47,15 @@ export function useTail(
       scope.stop();
       scope = effectScope();
       tail.value = EMPTY;
-      isFirst = true;
+      hasMissed = false;
       if (on) scope.run(() => useLive({ logs: arrived }));
       // A page that opens with the tail reads the list anyway.
       if (on && before !== undefined) again();
     },
     { immediate: true },
   );
-  watch(state, (now, before) => {
-    if (isOn() && now === 'live' && before !== 'live') again();
+  watch(began, () => {
+    if (isOn()) catchUp();
   });
   onScopeDispose(() => scope.stop());
 
@@ -63,6 +64,8 @@ export function useTail(
     state,
     release: () => {
       tail.value = released(tail.value);
+      if (hasMissed) again();
+      hasMissed = false;
     },
     clear: () => {
       tail.value = EMPTY;
