@@ -63,15 +63,15 @@ MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
     "Sub group not found": ("子分组不存在", "サブグループが見つかりません"),
     "Invalid group name. Can only contain lowercase letters, numbers, hyphens or underscores, "
     "1-100 characters": (
-        "分组名称无效。只能包含小写字母、数字、连字符或下划线,长度 1-100 个字符",
+        "分组名称无效。只能包含小写字母、数字、连字符或下划线，长度 1-100 个字符",
         "グループ名が無効です。小文字、数字、ハイフン、アンダースコアのみ、1〜100 文字です",
     ),
     "Invalid channel type. Supported types: {types}": (
-        "渠道类型无效。支持的类型:{types}",
-        "チャンネルタイプが無効です。対応するタイプ: {types}",
+        "渠道类型无效。支持的类型：{types}",
+        "チャンネルタイプが無効です。対応するタイプ：{types}",
     ),
     "Invalid group type, must be 'standard' or 'aggregate'": (
-        "分组类型无效,必须为 'standard' 或 'aggregate'",
+        "分组类型无效，必须为 'standard' 或 'aggregate'",
         "グループタイプが無効です。'standard' または 'aggregate' を指定してください",
     ),
     "Test model is required": ("测试模型为必填项", "テストモデルは必須です"),
@@ -80,14 +80,14 @@ MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
         "テストモデルを空または空白のみにすることはできません",
     ),
     "Invalid upstreams configuration: {error}": (
-        "上游配置无效:{error}",
-        "アップストリームの設定が無効です: {error}",
+        "上游配置无效：{error}",
+        "アップストリームの設定が無効です：{error}",
     ),
     "Invalid test path. If provided, must be a valid path starting with / and not a full URL.": (
-        "测试路径无效。如需填写,必须是以 / 开头的有效路径,且不能是完整 URL。",
+        "测试路径无效。如需填写，必须是以 / 开头的有效路径，且不能是完整 URL。",
         "テストパスが無効です。指定する場合は / で始まる有効なパスとし、完全な URL は使えません。",
     ),
-    "Duplicate header: {key}": ("请求头重复:{key}", "ヘッダーが重複しています: {key}"),
+    "Duplicate header: {key}": ("请求头重复：{key}", "ヘッダーが重複しています：{key}"),
     "Aggregate groups do not support model redirect rules": (
         "聚合分组不支持模型重定向规则",
         "集約グループはモデルリダイレクトルールに対応していません",
@@ -153,7 +153,7 @@ MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "This group is referenced by {count} aggregate group(s) as a sub-group. Its channel type and "
     "validation endpoint cannot be modified": (
-        "该分组作为子分组被 {count} 个聚合分组引用,不能修改其渠道类型和验证端点",
+        "该分组作为子分组被 {count} 个聚合分组引用，不能修改其渠道类型和验证端点",
         "このグループは {count} 個の集約グループからサブグループとして参照されているため、"
         "チャンネルタイプと検証エンドポイントは変更できません",
     ),
@@ -170,20 +170,20 @@ MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
         "並び順の値を負にすることはできません",
     ),
     "Duplicate group ID in reorder items: {id}": (
-        "排序项中的分组 ID 重复:{id}",
-        "並び替える項目でグループ ID が重複しています: {id}",
+        "排序项中的分组 ID 重复：{id}",
+        "並び替える項目でグループ ID が重複しています：{id}",
     ),
     "Reorder items contain non-existent group": (
         "排序项包含不存在的分组",
         "並び替える項目に存在しないグループが含まれています",
     ),
     "Invalid config format: {error}": (
-        "配置格式无效:{error}",
-        "設定の形式が無効です: {error}",
+        "配置格式无效：{error}",
+        "設定の形式が無効です：{error}",
     ),
     "Failed to process header rules: {error}": (
-        "处理请求头规则失败:{error}",
-        "ヘッダールールを処理できませんでした: {error}",
+        "处理请求头规则失败：{error}",
+        "ヘッダールールを処理できませんでした：{error}",
     ),
     "Proxy key is required": ("缺少代理密钥", "プロキシキーは必須です"),
     "Invalid or unauthorized proxy key": (
@@ -192,25 +192,25 @@ MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     # The encryption's scenarios.
     "ENCRYPTION_KEY is set, but the keys in the database are not encrypted": (
-        "已设置 ENCRYPTION_KEY,但数据库中的密钥未加密",
+        "已设置 ENCRYPTION_KEY，但数据库中的密钥未加密",
         "ENCRYPTION_KEY は設定されていますが、データベースのキーは暗号化されていません",
     ),
     "Stop the service and encrypt them: gptload migrate-keys --to KEY": (
-        "请停止服务并加密密钥:gptload migrate-keys --to KEY",
-        "サービスを止めてキーを暗号化してください: gptload migrate-keys --to KEY",
+        "请停止服务并加密密钥：gptload migrate-keys --to KEY",
+        "サービスを止めてキーを暗号化してください：gptload migrate-keys --to KEY",
     ),
     "The keys in the database are encrypted, but ENCRYPTION_KEY is not set": (
-        "数据库中的密钥已加密,但未设置 ENCRYPTION_KEY",
+        "数据库中的密钥已加密，但未设置 ENCRYPTION_KEY",
         "データベースのキーは暗号化されていますが、ENCRYPTION_KEY が設定されていません",
     ),
     "Start with their ENCRYPTION_KEY, or decrypt them: gptload migrate-keys --from KEY": (
-        "请使用加密时的 ENCRYPTION_KEY 启动,或解密密钥:gptload migrate-keys --from KEY",
-        "暗号化したときの ENCRYPTION_KEY で起動するか、復号してください: "
+        "请使用加密时的 ENCRYPTION_KEY 启动，或解密密钥：gptload migrate-keys --from KEY",
+        "暗号化したときの ENCRYPTION_KEY で起動するか、復号してください："
         "gptload migrate-keys --from KEY",
     ),
     "Start with their ENCRYPTION_KEY, or change it: gptload migrate-keys --from OLD --to NEW": (
-        "请使用加密时的 ENCRYPTION_KEY 启动,或更换它:gptload migrate-keys --from OLD --to NEW",
-        "暗号化したときの ENCRYPTION_KEY で起動するか、変更してください: "
+        "请使用加密时的 ENCRYPTION_KEY 启动，或更换它：gptload migrate-keys --from OLD --to NEW",
+        "暗号化したときの ENCRYPTION_KEY で起動するか、変更してください："
         "gptload migrate-keys --from OLD --to NEW",
     ),
     "The keys in the database were encrypted with another ENCRYPTION_KEY": (
@@ -220,10 +220,10 @@ MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
     # The warnings about weak secrets.
     "ENCRYPTION_KEY is not set: API keys are stored as plain text": (
         "未设置 ENCRYPTION_KEY:API 密钥以明文存储",
-        "ENCRYPTION_KEY が設定されていません: API キーは平文で保存されます",
+        "ENCRYPTION_KEY が設定されていません：API キーは平文で保存されます",
     ),
     "Set it before you add keys, and keep a copy: without it they are lost.": (
-        "请在添加密钥之前设置并妥善备份:丢失后密钥将无法恢复。",
+        "请在添加密钥之前设置并妥善备份：丢失后密钥将无法恢复。",
         "キーを追加する前に設定し、控えを保管してください。失うとキーは復元できません。",
     ),
     "{name} has only {count} characters": (
@@ -231,7 +231,7 @@ MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
         "{name} は {count} 文字しかありません",
     ),
     "Use at least {count} characters; {more} are better.": (
-        "请至少使用 {count} 个字符,建议 {more} 个。",
+        "请至少使用 {count} 个字符，建议 {more} 个。",
         "{count} 文字以上を使ってください。{more} 文字あればより安全です。",
     ),
     "{name} has {count} characters": ("{name} 有 {count} 个字符", "{name} は {count} 文字です"),
@@ -248,7 +248,7 @@ MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
         "{name} は推測されやすい語です",
     ),
     "Use random characters, such as `openssl rand -hex 32` prints.": (
-        "请使用随机字符,例如 `openssl rand -hex 32` 的输出。",
+        "请使用随机字符，例如 `openssl rand -hex 32` 的输出。",
         "`openssl rand -hex 32` の出力のような、ランダムな文字列を使ってください。",
     ),
     "{name} uses too few kinds of characters": (

@@ -33,7 +33,7 @@ async def test_errors_and_labels_are_translated_and_codes_are_not(admin: Admin) 
     assert answer.refused(400, "VALIDATION_FAILED").startswith("分组名称无效")
     bad = good_group() | {"upstreams": []}
     answer = await admin.call("POST", "/api/groups", bad, fields=chinese)
-    assert answer.said["message"] == "上游配置无效:at least one upstream is required"
+    assert answer.said["message"] == "上游配置无效：at least one upstream is required"
     chart = (await admin.call("GET", "/api/dashboard/chart", fields=chinese)).data
     assert [line["label"] for line in chart["datasets"]] == ["成功请求", "失败请求"]
     japanese = {"Accept-Language": "ja"}
@@ -41,7 +41,7 @@ async def test_errors_and_labels_are_translated_and_codes_are_not(admin: Admin) 
     assert (basic["category_name"], basic["settings"][0]["key"]) == ("基本設定", "app_url")
     assert basic["settings"][0]["name"] == "アプリケーション URL"
     options = (await admin.call("GET", "/api/groups/config-options", fields=chinese)).data
-    assert options[0]["name"] == "请求超时(秒)"
+    assert options[0]["name"] == "请求超时（秒）"
     stats = (await admin.call("GET", "/api/dashboard/stats", fields=chinese)).data
     assert any("ENCRYPTION_KEY:" in item["message"] for item in stats["security_warnings"])
 

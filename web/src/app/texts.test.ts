@@ -46,6 +46,14 @@ describe.each(rooms)('%s', (room) => {
     }
   });
 
+  // Beside Han and Kana, half-width marks sit too close and too low.
+  test.each(['zh', 'ja'])('%s is set with full-width marks', (language) => {
+    const narrow = /[\u3040-\u30ff\u3400-\u9fff}][,:;?!(]|[,;?!()][\u3040-\u30ff\u3400-\u9fff]/;
+    for (const [key, message] of Object.entries(texts(room, language))) {
+      expect(message, key).not.toMatch(narrow);
+    }
+  });
+
   test('names its texts after itself', () => {
     const keys = Object.keys(source);
     const heads = new Set(keys.map((key) => key.split('.')[0]));
