@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Page, Route, expect
 
+from tests.dashboard.browser import Visitor
 from tests.dashboard.conftest import Visit
 from tests.dashboard.test_logs import rows
 from tests.dashboard.world import World
@@ -13,6 +14,17 @@ from tests.parts.calls import chat
 from tests.parts.service import Service
 
 BURST = 1500
+TAIL = re.compile("/api/live.*logs")
+
+
+def follow(guest: Visitor, service: Service, group: str, model: str) -> Page:
+    """The log with its tail turned on behind a call of that model, which is on top then."""
+    page = guest.open("/logs")
+    expect(rows(page).first).to_be_visible()
+    service.ask(chat(group, model=model))
+    page.get_by_role("button", name="Live tail").click()
+    expect(rows(page).first).to_contain_text(model)
+    return page
 
 
 def test_the_tail_shows_a_call_at_once_and_holds_still_for_who_reads(
@@ -44,12 +56,7 @@ def test_a_tail_that_begins_later_has_left_nothing_out(
     world: World, visitor: Visit, service: Service
 ) -> None:
     """P2.4: What came between the opening of the page and the tail's begin is there, too."""
-    guest = visitor()
-    page = guest.open("/logs")
-    expect(rows(page).first).to_be_visible()
-    service.ask(chat(world.main.name, model="gpt-between"))
-    page.get_by_role("button", name="Live tail").click()
-    expect(rows(page).first).to_contain_text("gpt-between")
+    page = follow(visitor(), service, world.main.name, "gpt-between")
     service.ask(chat(world.main.name, model="gpt-after"))
     expect(rows(page).first).to_contain_text("gpt-after")
     expect(rows(page).nth(1)).to_contain_text("gpt-between")
@@ -60,14 +67,10 @@ def test_a_slow_stream_makes_no_gap_in_the_tail(
 ) -> None:
     """P2.4: What ends after the list was read, and before the node knows who listens."""
     guest = visitor()
-    page = guest.open("/logs")
-    expect(rows(page).first).to_be_visible()
     held: list[Route] = []
-    page.route(re.compile("/api/live.*logs"), lambda route: held.append(route))
-    service.ask(chat(world.main.name, model="gpt-read"))
-    with page.expect_request(re.compile("/api/live.*logs")):
-        page.get_by_role("button", name="Live tail").click()
-    expect(rows(page).first).to_contain_text("gpt-read")
+    guest.page.route(TAIL, lambda route: held.append(route))
+    with guest.page.expect_request(TAIL):
+        page = follow(guest, service, world.main.name, "gpt-read")
     service.ask(chat(world.main.name, model="gpt-gap"))
     held.pop().continue_()
     expect(rows(page).first).to_contain_text("gpt-gap")

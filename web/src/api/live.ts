@@ -47,7 +47,6 @@ export const live = {
 let source: EventSource | null = null;
 let timer: ReturnType<typeof setTimeout> | undefined;
 let hiddenTimer: ReturnType<typeof setTimeout> | undefined;
-let hasBegun = false;
 let breaks = 0;
 let polls = 0;
 let waiting: Frame | null = null;
@@ -109,7 +108,8 @@ function open(): void {
   source = new EventSource(asked.length ? `/api/live?topics=${asked.join(',')}` : '/api/live');
   for (const name of new Set([...topics].map(nameOf))) subscribe(source, name);
   source.onerror = broken;
-  hasBegun = false;
+  // It comes at once, as soon as the node has noted what is to be told.
+  source.addEventListener('stats', () => (began.value += 1), { once: true });
   opened(crowded);
   silent();
 }
@@ -129,9 +129,6 @@ function subscribe(from: EventSource, name: string): void {
     breaks = 0;
     retryAt.value = 0;
     silent();
-    // A frame comes at once, as soon as the node has noted what is to be told.
-    if (!hasBegun) began.value += 1;
-    hasBegun = true;
     const data: unknown = JSON.parse((event as MessageEvent<string>).data);
     if (name === 'stats') arrived(data as Frame, 'live');
     for (const [topic, heard] of listeners) {

@@ -2,8 +2,8 @@ import { useQuery } from '@tanstack/vue-query';
 import { computed, type MaybeRefOrGetter, toValue } from 'vue';
 
 import { api, data } from '@/api/client';
-import { groupsQuery } from '@/api/groups';
-import type { KeyStates, Log } from '@/api/shapes';
+import { groupsQuery, statesQuery } from '@/api/groups';
+import type { Log } from '@/api/shapes';
 
 /** While somebody waits for the first call, it should show at once. */
 const WAIT_MS = 2_000;
@@ -21,13 +21,7 @@ export function useChannels() {
 }
 
 export function useKeyStates() {
-  return useQuery({
-    queryKey: ['keys', 'states'],
-    queryFn: async ({ signal }) => {
-      const found = await data(api.GET('/api/keys/states', { signal }));
-      return new Map<number, KeyStates>(found.map((each) => [each.group_id, each]));
-    },
-  });
+  return useQuery(statesQuery);
 }
 
 /** The newest request of a group, asked for again until there is one that succeeded. */

@@ -2,12 +2,11 @@ import { useQueries, useQuery, useQueryClient } from '@tanstack/vue-query';
 import { computed, type MaybeRefOrGetter, toValue } from 'vue';
 
 import { api, data, dataAs, slowApi } from '@/api/client';
-import { groupsQuery } from '@/api/groups';
+import { groupsQuery, statesQuery } from '@/api/groups';
 import type {
   Breaker,
   Failures,
   Group,
-  KeyStates,
   Member,
   Parent,
   Series,
@@ -40,14 +39,7 @@ export function useGroup(id: MaybeRefOrGetter<number>) {
 
 /** Keys by state of every group that has some, by group id. */
 export function useKeyStates() {
-  return useQuery({
-    queryKey: ['keys', 'states'],
-    queryFn: async ({ signal }) => {
-      const found = await data(api.GET('/api/keys/states', { signal }));
-      return new Map<number, KeyStates>(found.map((each) => [each.group_id, each]));
-    },
-    refetchInterval: KEYS_MS,
-  });
+  return useQuery({ ...statesQuery, refetchInterval: KEYS_MS });
 }
 
 /** What happened in the page's range, by group. */
@@ -194,7 +186,7 @@ export function useGroupsMoved(): () => Promise<void> {
   return async () => {
     await Promise.all([
       client.invalidateQueries({ queryKey: GROUPS }),
-      client.invalidateQueries({ queryKey: ['keys', 'states'] }),
+      client.invalidateQueries({ queryKey: statesQuery.queryKey }),
     ]);
   };
 }

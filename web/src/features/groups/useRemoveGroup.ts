@@ -1,6 +1,7 @@
 import type { Ref } from 'vue';
 import { useI18n } from 'vue-i18n';
 
+import { statesQuery } from '@/api/groups';
 import { api } from '@/api/client';
 import type { Group, Member } from '@/api/shapes';
 import { useAction } from '@/composables/useAction';
@@ -35,7 +36,7 @@ export function useRemoveGroup(
       return true;
     },
     done: (_, group) => ({ text: t('groups.deleted', { name: group.name }) }),
-    invalidates: [GROUPS, ['keys', 'states']],
+    invalidates: [GROUPS, statesQuery.queryKey],
     failed: () => t('groups.delete_failed'),
   });
   return { remove };

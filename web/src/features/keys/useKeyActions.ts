@@ -2,6 +2,7 @@ import { useQueryClient } from '@tanstack/vue-query';
 import { ref, shallowRef } from 'vue';
 import { useI18n } from 'vue-i18n';
 
+import { statesQuery } from '@/api/groups';
 import { ApiError } from '@/api/errors';
 import type { Group, Key, Task } from '@/api/shapes';
 import { whole } from '@/lib/format';
@@ -239,7 +240,7 @@ export function useKeyActions(
   /** Whatever shows keys or their numbers is old. */
   function refresh(): void {
     void client.invalidateQueries({ queryKey: ['keys', group().id] });
-    void client.invalidateQueries({ queryKey: ['keys', 'states'] });
+    void client.invalidateQueries({ queryKey: statesQuery.queryKey });
     void client.invalidateQueries({ queryKey: ['dashboard'] });
     on.changed();
   }

@@ -3,8 +3,8 @@ import { computed, type MaybeRefOrGetter, toValue } from 'vue';
 import { useI18n } from 'vue-i18n';
 
 import { api, data, dataAs } from '@/api/client';
-import { groupsQuery } from '@/api/groups';
-import type { Failures, KeyStates, Latency, Log, Series, Summary, Top } from '@/api/shapes';
+import { groupsQuery, statesQuery } from '@/api/groups';
+import type { Failures, Latency, Log, Series, Summary, Top } from '@/api/shapes';
 import { useRange } from '@/composables/useRange';
 import { stepFor } from '@/lib/ranges';
 
@@ -54,14 +54,7 @@ export function useGroups() {
 
 /** How many keys each group has in each state, by group id; groups without keys aren't in it. */
 export function useKeyStates() {
-  return useQuery({
-    queryKey: ['keys', 'states'],
-    queryFn: async ({ signal }) => {
-      const found = await data(api.GET('/api/keys/states', { signal }));
-      return new Map<number, KeyStates>(found.map((each) => [each.group_id, each]));
-    },
-    refetchInterval: 30_000,
-  });
+  return useQuery({ ...statesQuery, refetchInterval: 30_000 });
 }
 
 /** How durations are spread, over time and as a whole; asked for when somebody looks. */
