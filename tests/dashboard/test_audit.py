@@ -61,7 +61,7 @@ def test_any_former_change_of_a_setting_can_be_taken_back(visitor: Visit, servic
     page = guest.open("/settings")
     page.get_by_role("button", name="History").first.click()
     drawer = page.get_by_role("dialog")
-    older = drawer.get_by_role("listitem").filter(has_text=str(first + 11)).last
+    older = drawer.get_by_role("listitem").filter(has_text=f"{first + 11} days").last
     older.get_by_role("button", name="Undo").click()
     page.get_by_role("button", name="Undo this change").click()
     wait_for(value, lambda days: days == first)
