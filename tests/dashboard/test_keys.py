@@ -80,6 +80,33 @@ def test_state_chips_filter_and_count_as_the_database_does(
     expect(rows(page).first).to_contain_text("invalid_api_key")
 
 
+def test_unused_keys_are_found_and_columns_are_chosen(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """What is shown and what is looked for is in the address, and so still there after a reload."""
+    group = fill(service, name, upstream, 3)
+    service.ask(chat(name))
+    guest = visitor()
+    page = guest.open(f"/groups/{group}")
+    expect(rows(page)).to_have_count(3)
+    page.get_by_role("combobox", name="Last used").click()
+    page.get_by_role("option", name="Unused for 1 h").click()
+    expect(rows(page)).to_have_count(2)
+
+    page.get_by_role("button", name="Columns").click()
+    columns = page.get_by_role("dialog")
+    columns.get_by_role("checkbox", name="Note").click()
+    columns.get_by_role("checkbox", name="Weight").click()
+    page.keyboard.press("Escape")
+    guest.wait_address(lambda address: "idle=1h" in address and "note" in address)
+    for _ in range(2):
+        expect(grid(page).get_by_role("columnheader", name="Note")).to_be_visible()
+        expect(grid(page).get_by_role("columnheader", name="Weight")).to_have_count(0)
+        expect(rows(page)).to_have_count(2)
+        page.reload()
+        guest.settled()
+
+
 def test_a_rest_counts_down_and_ends_without_a_reload(
     visitor: Visit, service: Service, upstream: Upstream, name: str
 ) -> None:

@@ -10,7 +10,7 @@ from twisted.web.iweb import IRequest
 from gptload.control.admin import masked, schemas
 from gptload.control.admin.downloads import download
 from gptload.control.admin.replies import page, refusal, reply
-from gptload.control.admin.requests import body, identifier, paging, query
+from gptload.control.admin.requests import body, identifier, moment, paging, query
 from gptload.control.admin.routing import make_routes
 from gptload.control.admin.uploads import read_upload
 from gptload.control.db.queries.keys import SORTS, KeyFilter, KeyRow
@@ -77,6 +77,7 @@ class KeyRoutes:
             ids=(identifier(key_id, "invalid key ID format"),) if key_id else None,
             kind=query(request, "kind"),
             notes=query(request, "notes"),
+            unused_since=_moment(query(request, "last_used_before")),
         )
         _check_words(wanted, "Invalid status filter")
         sort = query(request, "sort") or "-used"
@@ -274,7 +275,13 @@ class KeyRoutes:
         meant = given.filter or schemas.KeyMeant()
         ids = None if given.ids is None else tuple(given.ids)
         wanted = KeyFilter(
-            meant.status, meant.state, meant.reason, ids=ids, kind=meant.kind, notes=meant.notes
+            meant.status,
+            meant.state,
+            meant.reason,
+            ids=ids,
+            kind=meant.kind,
+            notes=meant.notes,
+            unused_since=_moment(meant.last_used_before),
         )
         _check_words(wanted, "Invalid status filter")
         try:
@@ -339,6 +346,10 @@ def _group_of(request: IRequest) -> int:
     if not group_id:
         raise BadRequest("group_id query parameter is required")
     return identifier(group_id, "Invalid group_id format")
+
+
+def _moment(text: str) -> float | None:
+    return moment(text, "last_used_before") if text else None
 
 
 def _check_words(wanted: KeyFilter, refusal: str) -> None:

@@ -174,6 +174,7 @@ def _operations() -> dict[tuple[str, str], Operation]:
                 "id": "only this key",
                 "kind": "active, suspect, cooling, exhausted, invalid or disabled",
                 "notes": "a part of the note",
+                "last_used_before": "not used since then, or never; epoch ms or RFC 3339",
                 "sort": "id, used, requests, strikes, rest, weight, created or status; "
                 "-used: the last used first",
                 **page,

@@ -34,6 +34,7 @@ _BLANK_OFFSET: Final = re.compile(r"(T[0-9:.]+) (\d\d:\d\d)$", re.IGNORECASE)
 _RFC3339: Final = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.IGNORECASE
 )
+_LATEST: Final = 4_102_444_800.0  # 2100-01-01
 _TRUE: Final = frozenset(["1", "t", "T", "TRUE", "true", "True"])
 _FALSE: Final = frozenset(["0", "f", "F", "FALSE", "false", "False"])
 
@@ -187,6 +188,19 @@ def identifier(text: str, refusal: str, error: type[GptloadError] = BadRequest) 
 def truth(text: str) -> bool | None:
     """A boolean's text; None for anything else."""
     return True if text in _TRUE else False if text in _FALSE else None
+
+
+def moment(text: str, name: str) -> float:
+    """Epoch seconds of epoch milliseconds or of an RFC 3339 time.
+
+    Raises:
+        ValidationFailed: it is neither, or not within 1970 to 2100.
+    """
+    millis = whole_number(text)
+    found = instant(text) if millis is None else millis / 1000
+    if found is None or not 0 <= found <= _LATEST:
+        raise ValidationFailed(f"{name} is neither epoch milliseconds nor an RFC 3339 time")
+    return found
 
 
 def instant(text: str) -> float | None:

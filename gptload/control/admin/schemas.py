@@ -190,6 +190,7 @@ class KeyMeant(_Body):
     reason: Annotated[str, Field(max_length=1000)] = ""
     kind: str = ""
     notes: Annotated[str, Field(max_length=1000)] = ""
+    last_used_before: Annotated[str, Field(max_length=100)] = ""
 
 
 class KeyAction(_Body):

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
 from gptload.control.admin.replies import reply
-from gptload.control.admin.requests import identifier, instant, query, whole_number
+from gptload.control.admin.requests import identifier, moment, query, whole_number
 from gptload.control.admin.routing import make_routes
 from gptload.control.db.database import Database
 from gptload.control.db.queries import statistics
@@ -46,7 +46,6 @@ from gptload.core.histogram import BUCKETS, bounds_of, percentiles
 from gptload.core.vault import Vault, mask
 
 _LONGEST_S: Final = 1830 * DAY
-_LATEST: Final = 4_102_444_800.0  # 2100-01-01
 _EARLIER_S: Final = {"day": DAY, "week": 7 * DAY}
 _TOP, _MOST_TOP = 10, 100
 _KINDS: Final = ("group", "model", "key", "upstream")
@@ -306,11 +305,7 @@ def _moment(request: IRequest, name: str, default: float) -> float:
     text = query(request, name)
     if not text:
         return default
-    millis = whole_number(text)
-    moment = instant(text) if millis is None else millis / 1000
-    if moment is None or not 0 <= moment <= _LATEST:
-        raise ValidationFailed(f"{name} is neither epoch milliseconds nor an RFC 3339 time")
-    return moment
+    return moment(text, name)
 
 
 def _subject(request: IRequest) -> Subject:

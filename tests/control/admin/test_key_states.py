@@ -10,6 +10,7 @@ from gptload.core.keykinds import KINDS
 from gptload.core.outcome import Scope
 from gptload.link.messages import KeyEvent, Seen
 from tests.control.admin.conftest import Admin, MakeAdmin
+from tests.parts.records import make_record
 
 
 async def test_the_states_of_all_groups_are_counted_at_once(make_admin: MakeAdmin) -> None:
@@ -120,6 +121,27 @@ async def test_keys_are_acted_on_by_kind_and_by_a_part_of_their_note(admin: Admi
     assert (await admin.api("POST", "/keys/actions", said))["changed"] == 1
     said = {"group_id": group, "action": "delete", "filter": {"kind": "ill"}}
     (await admin.call("POST", "/api/keys/actions", said)).refused(400, "VALIDATION_FAILED")
+
+
+async def test_keys_that_were_not_used_for_long_are_found_and_acted_on(admin: Admin) -> None:
+    group = await admin.group()
+    await admin.add_keys(group, ["sk-never", "sk-old", "sk-new"])
+    ids = {key["key_value"]: key["id"] for key in await admin.keys(group)}
+    for name, at in [("sk-old", 1_760_000_000.0), ("sk-new", 1_770_000_000.0)]:
+        admin.write_journal(make_record(at=at, group_id=group, key_id=ids[name]))
+
+    async def found(before: str) -> set[str]:
+        keys = await admin.keys(group, f"&last_used_before={quote(before)}")
+        return {key["key_value"] for key in keys}
+
+    assert await found("1765000000000") == {"sk-never", "sk-old"}
+    assert await found("2025-12-06T05:46:40Z") == {"sk-never", "sk-old"}
+    assert await found("1760000000000") == {"sk-never"}
+    said = {"group_id": group, "action": "disable", "filter": {"last_used_before": "1765000000000"}}
+    assert (await admin.api("POST", "/keys/actions", said))["changed"] == 2
+    for wrong in ("yesterday", "-1", "99999999999999"):
+        path = f"/api/keys?group_id={group}&last_used_before={wrong}"
+        (await admin.call("GET", path)).refused(400, "VALIDATION_FAILED")
 
 
 async def test_a_list_of_keys_has_the_order_that_is_asked_for(admin: Admin) -> None:

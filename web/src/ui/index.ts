@@ -9,6 +9,7 @@ export { default as Sparkline } from './charts/Sparkline.vue';
 export { default as StateBar } from './charts/StateBar.vue';
 export { default as Checkbox } from './Checkbox.vue';
 export { copy } from './clipboard';
+export { default as ColumnsMenu } from './ColumnsMenu.vue';
 export { default as Combobox } from './Combobox.vue';
 export { confirm, type Question } from './confirm';
 export { default as CopyButton } from './CopyButton.vue';

@@ -100,6 +100,7 @@ class KeyFilter:
         kind: ours: one of `gptload.core.keykinds.KINDS`.
         notes: a part of the note, capitals aside.
         exhausted: for `kind`: reasons that say that a key is used up.
+        unused_since: not used since then, epoch seconds, or never.
     """
 
     status: str = ""
@@ -110,6 +111,7 @@ class KeyFilter:
     kind: str = ""
     notes: str = ""
     exhausted: frozenset[str] = frozenset()
+    unused_since: float | None = None
 
 
 ALL = KeyFilter()
@@ -138,6 +140,9 @@ def _meant(group_id: int, wanted: KeyFilter, now: float, vault: Vault | None = N
         conditions.append(_kind(now, wanted.exhausted) == wanted.kind)
     if wanted.notes:
         conditions.append(func.lower(keys.notes).contains(wanted.notes.lower(), autoescape=True))
+    if wanted.unused_since is not None:
+        is_older = keys.last_used_at < wanted.unused_since
+        conditions.append(or_(keys.last_used_at.is_(None), is_older))
     return conditions
 
 

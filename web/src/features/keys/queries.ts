@@ -16,7 +16,11 @@ export interface KeyFilter {
   kind: KeyState | '';
   reason: string;
   notes: string;
+  /** Epoch ms: not used since then, or never. */
+  last_used_before: string;
 }
+
+export const EVERY_KEY: KeyFilter = { kind: '', reason: '', notes: '', last_used_before: '' };
 
 export interface KeyList extends KeyFilter {
   /** A key's ends, as a masked one shows them. Deeds don't know it. */
@@ -68,9 +72,9 @@ export function fetchPage(
   signal?: AbortSignal,
   size = PAGE_SIZE,
 ): Promise<KeyPage> {
-  const { kind, reason, notes, mask, sort } = list;
+  const { sort, ...wanted } = list;
   const query = { group_id: groupId, page: page + 1, page_size: size, sort };
-  const filters = Object.entries({ kind, reason, notes, mask }).filter(([, value]) => value !== '');
+  const filters = Object.entries(wanted).filter(([, value]) => value !== '');
   return dataAs<KeyPage>(
     api.GET('/api/keys', {
       params: { query: { ...query, ...Object.fromEntries(filters) } as never },

@@ -6,7 +6,7 @@ import type { Group } from '@/api/shapes';
 import { useNow } from '@/composables/useCountdown';
 import { useLive } from '@/composables/useLive';
 import { useUrlState } from '@/composables/useUrlState';
-import { number, oneOf, text } from '@/lib/urlState';
+import { listOf, number, oneOf, text } from '@/lib/urlState';
 import { STATES } from '@/ui';
 
 import { fetchFacets, fetchPage, type KeyFilter, type KeyList } from './queries';
@@ -16,6 +16,10 @@ import { type Moved, useKeyRows } from './useKeyRows';
 
 const SORTS = ['id', 'used', 'requests', 'strikes', 'rest', 'weight'] as const;
 const ALL_SORTS = SORTS.flatMap((sort) => [sort, `-${sort}`] as const);
+/** So long a key wasn't used. */
+export const IDLE = ['1h', '24h', '7d', '30d'] as const;
+const HOUR_MS = 3_600_000;
+const IDLE_MS = { '1h': HOUR_MS, '24h': 24 * HOUR_MS, '7d': 168 * HOUR_MS, '30d': 720 * HOUR_MS };
 const FRESHEN_MS = 400;
 const LATEST_MS = 2_000;
 const POLL_MS = 5_000;
@@ -30,13 +34,20 @@ export function useKeyList(group: Group) {
     code: text(),
     sort: oneOf(ALL_SORTS, '-id'),
     key: number(),
+    idle: oneOf(['', ...IDLE], ''),
+    cols: listOf(),
   });
 
   const search = computed(() => searchOf(url.values.q));
+  // Fixed when it is chosen: a list and what is done with it mean the same keys.
+  const usedBefore = computed(() =>
+    url.values.idle ? String(Date.now() - IDLE_MS[url.values.idle]) : '',
+  );
   const filter = computed<KeyFilter>(() => ({
     kind: url.values.state,
     reason: url.values.code,
     notes: search.value.kind === 'notes' ? search.value.text : '',
+    last_used_before: usedBefore.value,
   }));
   const list = computed<KeyList>(() => ({
     ...filter.value,
@@ -105,7 +116,7 @@ export function useKeyList(group: Group) {
     },
     /** All of it anew, in the server's order. */
     reload: (): Promise<unknown> => Promise.all([rows.reorder(), facets.refetch()]),
-    clearFilters: (): Promise<void> => url.reset('state', 'q', 'code'),
+    clearFilters: (): Promise<void> => url.reset('state', 'q', 'code', 'idle'),
   };
 }
 

@@ -1,4 +1,5 @@
 /** The columns of the log. Pure. */
+import type { Choice } from '@/lib/columns';
 import type { Column } from '@/ui';
 
 interface Place {
@@ -31,20 +32,10 @@ const PLACES: readonly Place[] = [
   { id: 'agent', grow: 1 },
 ];
 
-export const COLUMN_IDS = PLACES.map(({ id }) => id);
-const USUAL = PLACES.filter(({ usual }) => usual).map(({ id }) => id);
-
-/** Which are shown, in their order. */
-export function chosen(ids: readonly string[]): string[] {
-  const known = COLUMN_IDS.filter((id) => ids.includes(id));
-  return known.length ? known : USUAL;
-}
-
-/** What the address says of a choice: nothing where it is the usual one. */
-export function choiceOf(ids: readonly string[]): string[] {
-  const known = COLUMN_IDS.filter((id) => ids.includes(id));
-  return known.join() === USUAL.join() ? [] : known;
-}
+export const CHOICE: Choice = {
+  all: PLACES.map(({ id }) => id),
+  usual: PLACES.filter(({ usual }) => usual).map(({ id }) => id),
+};
 
 export function columnsOf(
   ids: readonly string[],
