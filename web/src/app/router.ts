@@ -1,5 +1,11 @@
+import type { QueryClient } from '@tanstack/vue-query';
 import { watch } from 'vue';
-import { createRouter, createWebHistory, type RouteRecordRaw } from 'vue-router';
+import {
+  createRouter,
+  createWebHistory,
+  type LocationQuery,
+  type RouteRecordRaw,
+} from 'vue-router';
 
 import { session } from '@/api/session';
 
@@ -18,6 +24,8 @@ declare module 'vue-router' {
     range?: boolean;
     /** Without rail and bars: signing in. */
     bare?: boolean;
+    /** Ask the node for what the page at this address shows, before its code is there. */
+    askAhead?: (client: QueryClient, query: LocationQuery, locale: string) => void;
   }
 }
 
@@ -53,11 +61,14 @@ if (import.meta.env.DEV) {
 
 export const router = createRouter({ history: createWebHistory('/'), routes });
 
-router.beforeEach(async (to) => {
+router.beforeEach(async (to, from) => {
   if (to.meta.bare) return true;
   if (session.value === 'unknown') {
     // Only the node knows whether the cookie still holds: scripts can't see it.
     await queryClient.fetchQuery({ ...metaQuery, retry: false }).catch(() => undefined);
+  }
+  if (session.value === 'in' && to.name !== from.name) {
+    to.meta.askAhead?.(queryClient, to.query, i18n.global.locale.value);
   }
   if (session.value !== 'out' || router.currentRoute.value.matched.length > 0) return true;
   return { path: '/login', query: to.fullPath === '/' ? {} : { next: to.fullPath }, replace: true };

@@ -1,5 +1,5 @@
 import { computed, type ComputedRef, ref } from 'vue';
-import { useRoute, useRouter } from 'vue-router';
+import { type LocationQuery, useRoute, useRouter } from 'vue-router';
 
 import {
   type Comparison,
@@ -17,6 +17,14 @@ import {
   shifted,
 } from '@/lib/ranges';
 
+/** For `/api/stats/*`. A query key that holds it is asked again by itself. */
+export interface AskedRange {
+  from: string;
+  to: string;
+  cmp: Comparison;
+  tz: string;
+}
+
 interface RangeState {
   /** As the address says it. */
   range: ComputedRef<Range>;
@@ -24,8 +32,7 @@ interface RangeState {
   span: ComputedRef<Moments>;
   compare: ComputedRef<Comparison>;
   zone: ComputedRef<string>;
-  /** For `/api/stats/*`: from, to, cmp, tz. A query key that holds it is asked again by itself. */
-  query: ComputedRef<{ from: string; to: string; cmp: Comparison; tz: string }>;
+  query: ComputedRef<AskedRange>;
   /** The same, to be put into links: `{ path: '/logs', query: { ...linkQuery } }`. */
   linkQuery: ComputedRef<Record<string, string>>;
   isRunning: ComputedRef<boolean>;
@@ -45,27 +52,41 @@ const now = ref(Date.now());
 const before: Range[] = [];
 const DEEPEST = 20;
 
+function rangeOf({ from, to, range: name }: LocationQuery): Range {
+  if (typeof from === 'string' && typeof to === 'string') {
+    const fixed = { from: Number(from), to: Number(to) };
+    if (fixed.from > 0 && fixed.to > fixed.from) return fixed;
+  }
+  return { preset: PRESETS.find((preset) => preset === name) ?? DEFAULT_PRESET };
+}
+
+function zoneOf({ tz }: LocationQuery): string {
+  return typeof tz === 'string' && isZone(tz) ? tz : ownZone();
+}
+
+function compareOf({ cmp }: LocationQuery): Comparison {
+  return COMPARISONS.find((one) => one === cmp) ?? DEFAULT_COMPARISON;
+}
+
+/** What a page at an address asks for, and the moments that it means, epoch ms. */
+export function askedAt(query: LocationQuery): { span: Moments; asked: AskedRange } {
+  const tz = zoneOf(query);
+  const span = moments(rangeOf(query), now.value, tz);
+  const from = String(Math.round(span.from));
+  const to = String(Math.round(span.to));
+  return { span, asked: { from, to, cmp: compareOf(query), tz } };
+}
+
 /** The one truth for range, comparison and time zone: the address. */
 export function useRange(): RangeState {
   const route = useRoute();
   const router = useRouter();
 
-  const range = computed<Range>(() => {
-    const { from, to, range: name } = route.query;
-    if (typeof from === 'string' && typeof to === 'string') {
-      const fixed = { from: Number(from), to: Number(to) };
-      if (fixed.from > 0 && fixed.to > fixed.from) return fixed;
-    }
-    return { preset: PRESETS.find((preset) => preset === name) ?? DEFAULT_PRESET };
-  });
-  const zone = computed(() => {
-    const { tz } = route.query;
-    return typeof tz === 'string' && isZone(tz) ? tz : ownZone();
-  });
-  const compare = computed(
-    () => COMPARISONS.find((one) => one === route.query.cmp) ?? DEFAULT_COMPARISON,
-  );
-  const span = computed(() => moments(range.value, now.value, zone.value));
+  const range = computed(() => rangeOf(route.query));
+  const zone = computed(() => zoneOf(route.query));
+  const compare = computed(() => compareOf(route.query));
+  const found = computed(() => askedAt(route.query));
+  const span = computed(() => found.value.span);
 
   function go(changed: Record<string, string | undefined>): void {
     const query = { ...route.query, ...changed };
@@ -94,12 +115,7 @@ export function useRange(): RangeState {
     span,
     compare,
     zone,
-    query: computed(() => ({
-      from: String(Math.round(span.value.from)),
-      to: String(Math.round(span.value.to)),
-      cmp: compare.value,
-      tz: zone.value,
-    })),
+    query: computed(() => found.value.asked),
     linkQuery: computed(() => {
       const kept: Record<string, string> = {};
       for (const name of ['range', 'from', 'to', 'tz']) {

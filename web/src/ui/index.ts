@@ -46,7 +46,6 @@ export { default as TextArea } from './TextArea.vue';
 export { default as TextInput } from './TextInput.vue';
 export { default as TimeAgo } from './TimeAgo.vue';
 export { toast } from './toasts';
-export { default as Tooltip } from './Tooltip.vue';
 
 // The charts that draw on a canvas come with the chunk of the page that shows them:
 // import TimeSeries from '@/ui/charts/TimeSeries.vue' (HeatMap, Histogram likewise).

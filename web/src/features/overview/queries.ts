@@ -1,50 +1,97 @@
-import { keepPreviousData, useQuery } from '@tanstack/vue-query';
+import { keepPreviousData, type QueryClient, queryOptions, useQuery } from '@tanstack/vue-query';
 import { computed, type MaybeRefOrGetter, toValue } from 'vue';
 import { useI18n } from 'vue-i18n';
+import type { LocationQuery } from 'vue-router';
 
 import { api, data, dataAs } from '@/api/client';
 import { groupsQuery, statesQuery } from '@/api/groups';
 import type { Failures, Latency, Log, Series, Summary, Top } from '@/api/shapes';
-import { useRange } from '@/composables/useRange';
-import { stepFor } from '@/lib/ranges';
+import { askedAt, type AskedRange, useRange } from '@/composables/useRange';
+import { type Moments, stepFor } from '@/lib/ranges';
+import { number, readQuery, text } from '@/lib/urlState';
 
-/** The overview's four questions to the node: figures, course, errors, groups. */
-export function useOverview(filters: () => { group?: string; model?: string }) {
-  const { query, span } = useRange();
-  const asked = computed(() => ({ ...query.value, ...filters() }));
-  const usual = { placeholderData: keepPreviousData, refetchInterval: 60_000 } as const;
+const EACH_MINUTE = { placeholderData: keepPreviousData, refetchInterval: 60_000 } as const;
 
-  const summary = useQuery({
+interface Filters {
+  group?: string;
+  model?: string;
+}
+type Asked = AskedRange & Filters;
+
+const summaryQuery = (asked: Asked) =>
+  queryOptions({
     queryKey: ['stats', 'summary', asked],
     queryFn: ({ signal }) =>
-      dataAs<Summary>(api.GET('/api/stats/summary', { params: { query: asked.value }, signal })),
-    ...usual,
+      dataAs<Summary>(api.GET('/api/stats/summary', { params: { query: asked }, signal })),
   });
-  const series = useQuery({
+
+const seriesQuery = (asked: Asked, span: Moments) =>
+  queryOptions({
     queryKey: ['stats', 'series', asked],
     queryFn: ({ signal }) => {
-      const params = { query: { ...asked.value, step: String(stepFor(span.value)) } };
+      const params = { query: { ...asked, step: String(stepFor(span)) } };
       return dataAs<Series>(api.GET('/api/stats/series', { params, signal }));
     },
-    ...usual,
   });
-  const errors = useQuery({
+
+const errorsQuery = (asked: Asked) =>
+  queryOptions({
     queryKey: ['stats', 'errors', asked],
     queryFn: ({ signal }) =>
-      dataAs<Failures>(api.GET('/api/stats/errors', { params: { query: asked.value }, signal })),
-    ...usual,
+      dataAs<Failures>(api.GET('/api/stats/errors', { params: { query: asked }, signal })),
   });
-  const top = useQuery({
+
+const topQuery = (asked: Asked) =>
+  queryOptions({
     queryKey: ['stats', 'top', asked],
     queryFn: ({ signal }) => {
       // By model, /top can't be asked.
-      const { model: _, ...rest } = asked.value;
+      const { model: _, ...rest } = asked;
       const params = { query: { ...rest, by: 'group', limit: '10' } };
       return dataAs<Top>(api.GET('/api/stats/top', { params, signal }));
     },
-    ...usual,
   });
-  return { summary, series, errors, top };
+
+const dashboardQuery = (locale: string) =>
+  queryOptions({
+    queryKey: ['dashboard', locale],
+    queryFn: ({ signal }) => data(api.GET('/api/dashboard/stats', { signal })),
+  });
+
+/** What the address leaves in, as the node's questions name it. */
+export function filtersOf(values: { group: number | null; model: string }): Filters {
+  return {
+    ...(values.group ? { group: String(values.group) } : {}),
+    ...(values.model ? { model: values.model } : {}),
+  };
+}
+
+/** What the overview keeps in its address, beside the range. */
+export const ADDRESS = { group: number(), model: text() };
+
+/** Ask for what the overview at an address shows: it goes on while the page's code comes. */
+export function askAhead(client: QueryClient, query: LocationQuery, locale: string): void {
+  const { asked: range, span } = askedAt(query);
+  const asked = { ...range, ...filtersOf(readQuery(ADDRESS, query)) };
+  void client.prefetchQuery(dashboardQuery(locale));
+  void client.prefetchQuery(groupsQuery);
+  void client.prefetchQuery(summaryQuery(asked));
+  void client.prefetchQuery(topQuery(asked));
+  void client.prefetchQuery(seriesQuery(asked, span));
+  void client.prefetchQuery(errorsQuery(asked));
+  void client.prefetchQuery(statesQuery);
+}
+
+/** The overview's four questions to the node: figures, course, errors, groups. */
+export function useOverview(filters: () => Filters) {
+  const { query, span } = useRange();
+  const asked = computed(() => ({ ...query.value, ...filters() }));
+  return {
+    summary: useQuery(computed(() => ({ ...summaryQuery(asked.value), ...EACH_MINUTE }))),
+    series: useQuery(computed(() => ({ ...seriesQuery(asked.value, span.value), ...EACH_MINUTE }))),
+    errors: useQuery(computed(() => ({ ...errorsQuery(asked.value), ...EACH_MINUTE }))),
+    top: useQuery(computed(() => ({ ...topQuery(asked.value), ...EACH_MINUTE }))),
+  };
 }
 
 /** All groups. */
@@ -58,10 +105,7 @@ export function useKeyStates() {
 }
 
 /** How durations are spread, over time and as a whole; asked for when somebody looks. */
-export function useLatency(
-  filters: () => { group?: string; model?: string },
-  isOn: MaybeRefOrGetter<boolean>,
-) {
+export function useLatency(filters: () => Filters, isOn: MaybeRefOrGetter<boolean>) {
   const { query, span } = useRange();
   const asked = computed(() => ({ ...query.value, ...filters() }));
   return useQuery({
@@ -94,9 +138,5 @@ export function useLastRequest(isOn: MaybeRefOrGetter<boolean>) {
 /** The security warnings; the shell asks for the same. */
 export function useDashboard() {
   const { locale } = useI18n();
-  return useQuery({
-    queryKey: ['dashboard', locale],
-    queryFn: ({ signal }) => data(api.GET('/api/dashboard/stats', { signal })),
-    staleTime: 60_000,
-  });
+  return useQuery(computed(() => ({ ...dashboardQuery(locale.value), staleTime: 60_000 })));
 }
