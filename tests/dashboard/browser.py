@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -180,6 +181,16 @@ class Visitor:
         """Path and query of where the visitor is."""
         parts = urlsplit(self.page.url)
         return parts.path + (f"?{parts.query}" if parts.query else "")
+
+    def until(self, wanted: Callable[[], object]) -> None:
+        """Let the page go on until that is so; for what only the test knows of.
+
+        An event's listener may be called after the `expect_...` for the same event has ended.
+        """
+        deadline = time.monotonic() + TIMEOUT_MS / 1000
+        while not wanted():
+            assert time.monotonic() < deadline, "it never came to be"
+            self.page.wait_for_timeout(_LOOK_MS)
 
     def wait_address(self, wanted: Callable[[str], bool]) -> str:
         """The address, once it is as wanted."""

@@ -69,8 +69,8 @@ def test_a_slow_stream_makes_no_gap_in_the_tail(
     guest = visitor()
     held: list[Route] = []
     guest.page.route(TAIL, lambda route: held.append(route))
-    with guest.page.expect_request(TAIL):
-        page = follow(guest, service, world.main.name, "gpt-read")
+    page = follow(guest, service, world.main.name, "gpt-read")
+    guest.until(lambda: held)
     service.ask(chat(world.main.name, model="gpt-gap"))
     held.pop().continue_()
     expect(rows(page).first).to_contain_text("gpt-gap")
