@@ -391,9 +391,7 @@ class Node(Service):
                 tasks=self._tasks,
                 live=self._live,
                 status=self._status,
-                rehearse=lambda group_id, model: rehearse(
-                    self._routing, group_id, model, time.time()
-                ),
+                rehearse=lambda asked: rehearse(self._plane, asked),
                 counters=self._counters if config.metrics_enabled else None,
                 metrics_token=config.metrics_token,
             )

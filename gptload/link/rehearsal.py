@@ -11,6 +11,7 @@ from enum import StrEnum
 from attrs import frozen
 
 from gptload.core.breaker import State
+from gptload.core.outcome import Outcome
 
 
 class Out(StrEnum):
@@ -97,24 +98,117 @@ class ChoiceSeen:
     is_forced: bool
 
 
+class End(StrEnum):
+    """How a rehearsal's client fares."""
+
+    ANSWERED = "answered"
+    RETURNED = "returned"  # it gets the last failure: nothing better would come
+    NOBODY = "nobody"  # it gets the last failure: another try is allowed, and nobody is left
+    WAITS = "waits"  # it is held until a key comes back, as `max_wait_for_key` allows
+
+
+class Pays(StrEnum):
+    """Who is charged for a failure."""
+
+    KEY_STRIKE = "key_strike"  # it counts towards the key's blacklist_threshold
+    KEY_REST = "key_rest"
+    UPSTREAM = "upstream"
+    NOBODY = "nobody"
+
+
+@frozen
+class TrialSeen:
+    """One attempt that would be made.
+
+    Attributes:
+        way: the upstream's place in the group's list.
+        after_s: the longest that it would be held back before.
+        status: what it is made to end with; 200 for the last one of an answered client,
+            0 for no answer at all.
+        outcome: what that means.
+        reason: which rule says so; "" for a good answer.
+        until: epoch seconds of the end of the rest that it causes, if it causes one.
+    """
+
+    group_id: int
+    way: int
+    key: KeySeen
+    after_s: float
+    status: int
+    outcome: Outcome
+    reason: str
+    pays: Pays
+    until: float | None
+
+
+@frozen
+class Plan:
+    """What would follow if attempts ended as asked.
+
+    Attributes:
+        wakes_at: epoch seconds at which the first key comes back, for one that waits.
+    """
+
+    trials: tuple[TrialSeen, ...]
+    end: End
+    wakes_at: float | None
+
+
+@frozen
+class Leaving:
+    """The request as the chosen upstream would get it, but for the key's middle.
+
+    Attributes:
+        head: its line and fields, with CRLF between them.
+        sample: the body before the groups' rules.
+        body: after them.
+        refusal: why a rule forbids it, in which case nothing leaves.
+    """
+
+    head: str
+    sample: str
+    body: str
+    refusal: str
+
+
+@frozen
+class Asked:
+    """The question.
+
+    Attributes:
+        model: what is asked for; "" when the request names none.
+        path: below the group, with its query; "" for that of the channel's cheapest call.
+        body: None for that call's; "" for none.
+        failures: statuses with which attempts end, one after another; 0 for no answer.
+    """
+
+    group_id: int
+    model: str = ""
+    path: str = ""
+    body: str | None = None
+    failures: tuple[int, ...] = ()
+
+
 @frozen
 class Rehearsal:
     """A request that isn't sent.
 
     Attributes:
-        choice: None: nobody can serve it now.
+        choice: None: nobody can serve it now; then there is nothing to leave, nor a plan.
         has_affinity: a session may be served by the key that served it last instead.
     """
 
     members: tuple[MemberSeen, ...]
     choice: ChoiceSeen | None
     has_affinity: bool
+    leaving: Leaving | None = None
+    plan: Plan | None = None
 
 
-Rehearse = Callable[[int, str], Rehearsal | None]
-"""(group id, model) → what would happen; None when no such group can be used."""
+Rehearse = Callable[[Asked], Rehearsal | None]
+"""What would happen; None when no such group can be used."""
 
 
-def no_data_plane(group_id: int, model: str) -> Rehearsal | None:
+def no_data_plane(asked: Asked) -> Rehearsal | None:
     """Where there is nobody to ask: no group can be used."""
     return None

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from gptload.core import paths
-from gptload.core.headers import OutgoingRequest, apply_rules, value_of
+from gptload.core.headers import OutgoingRequest, value_of
 from gptload.core.keystate import State
 from gptload.core.verdict import Answer
+from gptload.proxy.outgoing import follow, header_rules, signed
 from gptload.proxy.routing import Choice
 from gptload.wire.codec import LAST_CHUNK, ResponseHead, chunk
 from gptload.wire.upstream import (
@@ -219,34 +219,10 @@ class Attempt:
         exchange.await_until(exchange.plane.ticks() + limit_s)
 
     def _request(self) -> OutgoingRequest:
-        exchange = self._exchange
+        exchange, choice = self._exchange, self.choice
         client = exchange.request
-        choice = self.choice
-        group = choice.group
-        head = client.head
-        target = paths.join(choice.destination.upstream, self._path, client.query)
-        if head.passing is not None:
-            request = OutgoingRequest(head.method, target, [], head.passing)
-        else:
-            fields = [(name.lower, line) for name, line in head.fields if name.to_upstream]
-            request = OutgoingRequest(head.method, target, fields)
-        exchange.provider.sign(request, choice.key.secret)
-        if client.edits_models(group):
-            request.set(b"Accept-Encoding", b"identity")
-        rules = group.header_rules
-        if client.entry is not group:  # an aggregate's own come first, its member's last
-            rules = client.entry.header_rules + rules
+        request = signed(exchange.provider, client, choice, self._path)
+        rules = header_rules(client.entry, choice.group)
         if rules:
-            plane = exchange.plane
-            apply_rules(
-                request,
-                rules,
-                {
-                    "CLIENT_IP": lambda: exchange.downstream.peer,
-                    "GROUP_NAME": lambda: group.name,
-                    "API_KEY": lambda: choice.key.secret.decode("utf-8", "replace"),
-                    "TIMESTAMP_MS": lambda: str(int(plane.seconds() * 1000)),
-                    "TIMESTAMP_S": lambda: str(int(plane.seconds())),
-                },
-            )
+            follow(request, rules, choice, exchange.downstream.peer, exchange.plane.seconds())
         return request

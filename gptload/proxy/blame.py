@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 from attrs import evolve
 
@@ -10,6 +10,7 @@ from gptload.core.outcome import BLAME, Outcome, Scope, Verdict
 from gptload.link.messages import KeyEvent, Seen
 from gptload.proxy.attempts import Attempt
 from gptload.proxy.plane import Plane
+from gptload.proxy.routing import Choice
 
 _SEEN: Final = {
     Outcome.KEY_REJECTED: Seen.REJECTED,
@@ -17,6 +18,24 @@ _SEEN: Final = {
     Outcome.KEY_EXHAUSTED: Seen.EXHAUSTED,
 }
 _OF_A_MODEL: Final = (Scope.KEY_MODEL, Scope.ACCOUNT_MODEL)
+
+
+class Ended(Protocol):
+    """An attempt that is over; of a rehearsal it has only been thought of.
+
+    Attributes:
+        generation: of its way when it began; see `gptload.core.breaker`.
+        status: of the response; None where none came.
+    """
+
+    @property
+    def choice(self) -> Choice: ...
+
+    @property
+    def generation(self) -> int: ...
+
+    @property
+    def status(self) -> int | None: ...
 
 
 def settled(verdict: Verdict, model: str, secret: bytes) -> Verdict:
@@ -51,7 +70,7 @@ def praise(plane: Plane, attempt: Attempt, model: str) -> None:
         plane.report(KeyEvent(choice.group.id, key.id, Seen.OK, now, account=account))
 
 
-def charge(plane: Plane, attempt: Attempt, verdict: Verdict, model: str, exchange_id: str) -> None:
+def charge(plane: Plane, attempt: Ended, verdict: Verdict, model: str, exchange_id: str) -> None:
     """A bad one: tell those who pay, and hold a key here until the ledger has spoken."""
     choice, way, now = attempt.choice, attempt.choice.destination.way, plane.seconds()
     outcome, key, until = verdict.outcome, choice.key, verdict.rest_until

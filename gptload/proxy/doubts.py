@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from gptload.core.outcome import Outcome, Verdict
-from gptload.proxy.attempts import Attempt
-from gptload.proxy.blame import charge, is_unclear
+from gptload.proxy.blame import Ended, charge, is_unclear
 from gptload.proxy.plane import Plane
 from gptload.proxy.search import Search
 
@@ -23,9 +22,9 @@ class Doubts:
         self._plane = plane
         self._model = model
         self._exchange_id = exchange_id
-        self._held: list[tuple[Attempt, Verdict]] = []
+        self._held: list[tuple[Ended, Verdict]] = []
 
-    def judge(self, attempt: Attempt, verdict: Verdict, search: Search) -> Verdict:
+    def judge(self, attempt: Ended, verdict: Verdict, search: Search) -> Verdict:
         """Charge what is clear, and keep the rest.
 
         Args:

@@ -21,8 +21,7 @@ from gptload.core.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from gptload.core.outcome import Outcome, Scope, Verdict
-from gptload.core.retry import back_off_s
+from gptload.core.outcome import Outcome, Verdict
 from gptload.core.sticky import Maker
 from gptload.core.uploads import is_upload
 from gptload.core.vault import redact
@@ -38,7 +37,7 @@ from gptload.proxy.owned import lead_back, maker_of, note
 from gptload.proxy.plane import Plane
 from gptload.proxy.request import ClientRequest
 from gptload.proxy.routing import Choice
-from gptload.proxy.search import Search
+from gptload.proxy.search import LIMITS, Search, fault
 from gptload.proxy.streams import StreamRelay, StreamStart, is_event_stream
 from gptload.proxy.unary import CheckedRelay
 from gptload.wire.codec import ResponseHead
@@ -51,7 +50,6 @@ from gptload.wire.upstream import Trouble, UpstreamFailure
 HOLD_SECONDS: Final = 1.0
 
 _OK: Final = Verdict(Outcome.OK)
-_LIMITS: Final = (Outcome.RATE_LIMITED, Outcome.KEY_EXHAUSTED)
 
 
 class Exchange:
@@ -251,10 +249,7 @@ class Exchange:
 
     def _go_on(self, choice: Choice, after: Attempt, verdict: Verdict) -> None:
         """The next attempt: at once, unless only time can help."""
-        same_way = choice.destination.way is after.choice.destination.way
-        wait_s = 0.0
-        if verdict.outcome is Outcome.UPSTREAM_FAULT and same_way:
-            wait_s = back_off_s(self._search.made, self.plane.chance())
+        wait_s = self._search.pause_s(after.choice, choice, verdict, self.plane.chance())
         if wait_s and self.plane.ticks() + wait_s < self._end:
             self.deadline = self._end
             self._delayed = self.plane.call_later(wait_s, self._go_on_anew)
@@ -336,7 +331,7 @@ class Exchange:
         attempt.connection = None
         self._relay = None
         self._drop_start()
-        verdict = _fault(failure)
+        verdict = fault(failure)
         self._charge(attempt, verdict)
         following = self._follow(attempt, verdict, None)
         timed_out = failure.trouble is Trouble.TIMEOUT
@@ -377,7 +372,7 @@ class Exchange:
         following = self._follow(attempt, verdict, status if status >= 400 else None)
         if following is None:
             doubts.believe(alone=True)
-        waits = following is None and verdict.outcome in _LIMITS and self._search.is_dry
+        waits = following is None and verdict.outcome in LIMITS and self._search.is_dry
         waits = waits and complete and self._may_wait(in_time=True)
         error = redact(message_of(answer), (secret,))
         self._record(attempt, verdict, status, error, final=following is None and not waits)
@@ -445,7 +440,7 @@ class Exchange:
         """An answer that the client has seen some of will never be complete."""
         if attempt.recorded:
             return
-        verdict = _fault(failure)
+        verdict = fault(failure)
         self._charge(attempt, verdict)
         self._record(attempt, verdict, attempt.status or 502, str(failure), final=True)
 
@@ -622,8 +617,3 @@ def _of_refusal(error: GptloadError) -> Outcome:
     if isinstance(error, NoActiveKey):
         return Outcome.KEY_EXHAUSTED
     return Outcome.UPSTREAM_FAULT if error.status == 504 else Outcome.REQUEST_FAULT
-
-
-def _fault(failure: UpstreamFailure) -> Verdict:
-    """The verdict on an upstream that gave no whole answer."""
-    return Verdict(Outcome.UPSTREAM_FAULT, Scope.UPSTREAM, reason=failure.trouble.name.lower())

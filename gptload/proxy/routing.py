@@ -11,7 +11,7 @@ from copy import deepcopy
 from enum import IntEnum
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from gptload.core.affinity import Affinity
 from gptload.core.balance import Either, Rotation
@@ -395,11 +395,30 @@ class Routing:
         """A group's upstreams and the ways to them, in the group's order."""
         return self._destinations.get(group_id, ())
 
-    def turns(self, group_id: int) -> tuple[Rotation[int], Rotation[int]]:
-        """Copies of the turns of a group's upstreams and of its members: theirs to spend."""
-        none: Rotation[int] = Rotation()
-        upstreams = self._upstream_turns.get(group_id, none)
-        return deepcopy(upstreams), deepcopy(self._member_turns.get(group_id, none))
+    def rehearsed(self, entry: Group, look: Callable[[KeyPool], KeyPool]) -> Routing:
+        """A picture of one group whose turns and breakers may be spent: nobody is told.
+
+        Args:
+            entry: the group, an aggregate or not.
+            look: makes of a pool one whose turns nobody loses.
+        """
+        copy = Routing(self._proxy_for, lambda moved: None)
+        copy.snapshot = self.snapshot
+        copy._member_turns = self._copies(self._member_turns, [entry])
+        groups = self.members(entry)
+        copy._upstream_turns = self._copies(self._upstream_turns, groups)
+        for group in groups:
+            if group.id in self._pools:
+                copy._pools[group.id] = look(self._pools[group.id])
+            copy._destinations[group.id] = tuple(
+                evolve(each, way=each.way.rehearsed()) for each in self.destinations(group.id)
+            )
+        return copy
+
+    def _copies(
+        self, turns: dict[int, Rotation[int]], groups: Iterable[Group]
+    ) -> dict[int, Rotation[int]]:
+        return {group.id: deepcopy(turns[group.id]) for group in groups if group.id in turns}
 
     def hold(self, group_id: int, key_id: int, until: float, model: str) -> None:
         """Pass a key over from now on, before the ledger has spoken.

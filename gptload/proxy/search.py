@@ -10,12 +10,13 @@ from gptload.core import affinity
 from gptload.core.errors import NoActiveKey, NoKeyAwake
 from gptload.core.keystate import State
 from gptload.core.outcome import Outcome, Scope, Verdict
-from gptload.core.retry import Next, decide
+from gptload.core.retry import Next, back_off_s, decide
 from gptload.proxy.blame import is_unclear
 from gptload.proxy.owned import Owned, owner_of
 from gptload.proxy.plane import Plane
 from gptload.proxy.request import ClientRequest
 from gptload.proxy.routing import Choice, Tried
+from gptload.wire.upstream import UpstreamFailure
 
 # Attempts with a key that failed in this exchange already, through no fault of its
 # own, when no other is left.
@@ -23,7 +24,9 @@ _AGAIN_LIMIT: Final = 3
 # Keys that are passed over because their account has failed already.
 _OTHER_ACCOUNTS: Final = 20
 _OF_ACCOUNTS: Final = (Scope.ACCOUNT, Scope.ACCOUNT_MODEL)
-_OF_KEYS: Final = (Outcome.KEY_REJECTED, Outcome.RATE_LIMITED, Outcome.KEY_EXHAUSTED)
+LIMITS: Final = (Outcome.RATE_LIMITED, Outcome.KEY_EXHAUSTED)
+"""After these it may help to wait for a key."""
+_OF_KEYS: Final = (Outcome.KEY_REJECTED, *LIMITS)
 
 
 class Search:
@@ -128,6 +131,17 @@ class Search:
         self.is_dry = following is None
         return following
 
+    def pause_s(self, last: Choice, following: Choice, verdict: Verdict, chance: float) -> float:
+        """Seconds before the following attempt: none, unless only time can help.
+
+        Args:
+            chance: anything from 0 to 1.
+        """
+        same_way = following.destination.way is last.destination.way
+        if verdict.outcome is not Outcome.UPSTREAM_FAULT or not same_way:
+            return 0.0
+        return back_off_s(self.made, chance)
+
     def has_other_way(self, last: Choice) -> bool:
         """Whether an upstream that is well hasn't been asked yet."""
         plane, request = self._plane, self._request
@@ -204,6 +218,11 @@ class Search:
         return plane.routing.choose_key(
             owned.group_id, owned.key_id, owned.upstream, plane.seconds(), self._request.model
         )
+
+
+def fault(failure: UpstreamFailure) -> Verdict:
+    """The verdict on an upstream that gave no whole answer."""
+    return Verdict(Outcome.UPSTREAM_FAULT, Scope.UPSTREAM, reason=failure.trouble.name.lower())
 
 
 def _session_of(request: ClientRequest) -> bytes | None:

@@ -7,6 +7,7 @@ to be preferred; whoever has no other goes there all the same.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -39,6 +40,13 @@ class Way:
         self.models: dict[str, Breaker] = {}
         self.suspected = False
         self._moved = moved
+
+    def rehearsed(self) -> Way:
+        """Another one that is as well as this one is, and of whose moves nobody hears."""
+        copy = Way(self.name, lambda moved: None)
+        copy.breaker, copy.models = deepcopy(self.breaker), deepcopy(self.models)
+        copy.suspected = self.suspected
+        return copy
 
     def prefers_others(self, model: str, now: float) -> bool:
         """Whether an attempt should go elsewhere if it can."""

@@ -491,12 +491,58 @@ class SimulatedChoice(_Answer):
     is_forced: bool
 
 
+class SimulatedRequest(_Answer):
+    """What the chosen upstream would get; `sample` is the body before the groups' rules.
+
+    A `refusal` says which rule lets nothing leave.
+    """
+
+    head: str
+    sample: str
+    body: str
+    refusal: str
+
+
+class SimulatedAttempt(_Answer):
+    """One attempt of a plan; `after_s` is the longest that it would be held back before.
+
+    `pays`: key_strike, key_rest, upstream or nobody. A key that rests does until `until`.
+    """
+
+    group_id: int
+    upstream: int
+    key: SimulatedKey
+    after_s: float
+    status: int
+    outcome: str
+    reason: str
+    pays: str
+    until: Time | None
+
+
+class SimulatedPlan(_Answer):
+    """What follows when attempts fail as asked.
+
+    `end`: answered, returned (the client gets the last failure), nobody (so it does, for
+    want of somebody else to ask) or waits (for a key, until `wakes_at` at the earliest).
+    """
+
+    attempts: list[SimulatedAttempt]
+    end: str
+    wakes_at: Time | None
+
+
 class Simulation(_Answer):
-    """What would become of a request now; `choice` is null when nobody can serve it."""
+    """What would become of a request now.
+
+    `choice`, `request` and `plan` are null when nobody can serve it.
+    """
 
     members: list[SimulatedMember]
     choice: SimulatedChoice | None
     has_affinity: bool
+    request: SimulatedRequest | None
+    plan: SimulatedPlan | None
 
 
 class KeyStates(_Answer):

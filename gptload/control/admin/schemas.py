@@ -32,6 +32,7 @@ UNREADABLE = "failed-to-decrypt"
 
 _Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 _Any64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+_Status = Annotated[int, Field(ge=0, le=599)]
 
 
 class _Body(BaseModel):
@@ -147,10 +148,16 @@ class KeyText(_Body):
 
 
 class Simulated(_Body):
-    """`POST /api/simulate`: a request that isn't sent."""
+    """`POST /api/simulate`: a request that isn't sent. `failures`: how attempts end; 0: no answer.
+
+    Without `path` and `body` it is the channel's own cheapest call.
+    """
 
     group_id: _Id
     model: Annotated[str, Field(max_length=255)] = ""
+    path: Annotated[str, Field(max_length=4096, pattern=r"^(/[!-~]*)?$")] = ""
+    body: Annotated[str, Field(max_length=65536)] | None = None
+    failures: Annotated[list[_Status], Field(max_length=20)] = []
 
 
 class KeyChoice(_Body):

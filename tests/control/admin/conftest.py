@@ -193,7 +193,7 @@ class Admin:
                 live=self.live,
                 breakers=self.breakers,
                 status=self.status,
-                rehearse=lambda group_id, model: self.rehearse(group_id, model),
+                rehearse=lambda asked: self.rehearse(asked),
                 counters=self.counters,
                 metrics_token=METRICS_TOKEN,
                 site=folder.parent / "site",  # which is there where a test makes it

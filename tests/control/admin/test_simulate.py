@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from gptload.core.breaker import State
-from gptload.link.rehearsal import ChoiceSeen, KeySeen, MemberSeen, Out, Rehearsal, WaySeen
+from gptload.core.outcome import Outcome
+from gptload.link.rehearsal import (
+    Asked,
+    ChoiceSeen,
+    End,
+    KeySeen,
+    Leaving,
+    MemberSeen,
+    Out,
+    Pays,
+    Plan,
+    Rehearsal,
+    TrialSeen,
+    WaySeen,
+)
 from tests.control.admin.conftest import Admin
 
 AT = 1_800_000_000.0
@@ -15,15 +33,15 @@ CHOICE = ChoiceSeen(1, 1, KeySeen(5, "sk-a****zzzz", 2), (KeySeen(6, "sk-b****yy
 
 
 async def test_members_ways_and_the_choice_are_told(admin: Admin) -> None:
-    asked: list[tuple[int, str]] = []
+    asked: list[Asked] = []
 
-    def rehearse(group_id: int, model: str) -> Rehearsal:
-        asked.append((group_id, model))
+    def rehearse(question: Asked) -> Rehearsal:
+        asked.append(question)
         return Rehearsal((SERVES, DRY), CHOICE, has_affinity=True)
 
     admin.rehearse = rehearse
     told = await admin.api("POST", "/simulate", {"group_id": 3, "model": "gpt-4.1"})
-    assert asked == [(3, "gpt-4.1")]
+    assert asked == [Asked(3, "gpt-4.1")]
     assert told["members"] == [
         {
             "group_id": 1,
@@ -73,10 +91,11 @@ async def test_members_ways_and_the_choice_are_told(admin: Admin) -> None:
         "is_forced": False,
     }
     assert told["has_affinity"] is True
+    assert told["request"] is told["plan"] is None
 
 
 async def test_nobody_to_serve_is_an_answer(admin: Admin) -> None:
-    admin.rehearse = lambda group_id, model: Rehearsal((DRY,), None, has_affinity=False)
+    admin.rehearse = lambda asked: Rehearsal((DRY,), None, has_affinity=False)
     told = await admin.api("POST", "/simulate", {"group_id": 2})
     assert told["choice"] is None
 
@@ -89,6 +108,79 @@ async def test_a_group_that_cannot_be_used_is_refused(admin: Admin) -> None:
 
 
 async def test_a_question_is_no_change(admin: Admin) -> None:
-    admin.rehearse = lambda group_id, model: Rehearsal((), None, has_affinity=False)
+    admin.rehearse = lambda asked: Rehearsal((), None, has_affinity=False)
     await admin.api("POST", "/simulate", {"group_id": 1})
     assert (await admin.api("GET", "/audit"))["items"] == []
+
+
+async def test_a_plan_and_the_request_are_told(admin: Admin) -> None:
+    """P2.9: What the attempts end with is the asker's to say."""
+    asked: list[Asked] = []
+    first = TrialSeen(
+        1, 0, CHOICE.key, 0.0, 429, Outcome.RATE_LIMITED, "openai.x", Pays.KEY_REST, AT
+    )
+    then = TrialSeen(1, 1, CHOICE.then[0], 0.25, 200, Outcome.OK, "", Pays.NOBODY, None)
+    leaving = Leaving("POST /v1/x HTTP/1.1", '{"model":"a"}', '{"model":"b"}', "")
+    plan = Plan((first, then), End.ANSWERED, None)
+
+    def rehearse(question: Asked) -> Rehearsal:
+        asked.append(question)
+        return Rehearsal((SERVES,), CHOICE, has_affinity=False, leaving=leaving, plan=plan)
+
+    admin.rehearse = rehearse
+    told = await admin.api(
+        "POST",
+        "/simulate",
+        {"group_id": 1, "path": "/v1/x", "body": "{}", "failures": [429, 0]},
+    )
+    assert asked == [Asked(1, "", "/v1/x", "{}", (429, 0))]
+    assert told["request"] == {
+        "head": "POST /v1/x HTTP/1.1",
+        "sample": '{"model":"a"}',
+        "body": '{"model":"b"}',
+        "refusal": "",
+    }
+    assert told["plan"] == {
+        "attempts": [
+            {
+                "group_id": 1,
+                "upstream": 0,
+                "key": {"id": 5, "key_value": "sk-a****zzzz", "weight": 2},
+                "after_s": 0.0,
+                "status": 429,
+                "outcome": "rate_limited",
+                "reason": "openai.x",
+                "pays": "key_rest",
+                "until": "2027-01-15T08:00:00Z",
+            },
+            {
+                "group_id": 1,
+                "upstream": 1,
+                "key": {"id": 6, "key_value": "sk-b****yyyy", "weight": 1},
+                "after_s": 0.25,
+                "status": 200,
+                "outcome": "ok",
+                "reason": "",
+                "pays": "nobody",
+                "until": None,
+            },
+        ],
+        "end": "answered",
+        "wakes_at": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"failures": [200]},
+        {"failures": [600]},
+        {"failures": [429] * 21},
+        {"path": "v1/no-slash"},
+        {"path": "/a b"},
+        {"path": "/a\r\nX: y"},
+    ],
+)
+async def test_what_no_request_could_be_is_refused(admin: Admin, wrong: dict[str, Any]) -> None:
+    answer = await admin.call("POST", "/api/simulate", {"group_id": 1, **wrong})
+    assert answer.status == 400
