@@ -252,13 +252,15 @@ class Exchange:
         wait_s = self._search.pause_s(after.choice, choice, verdict, self.plane.chance())
         if wait_s and self.plane.ticks() + wait_s < self._end:
             self.deadline = self._end
-            self._delayed = self.plane.call_later(wait_s, self._go_on_anew)
+            self._delayed = self.plane.call_later(wait_s, self._go_on_later, choice)
         else:
             self._begin(choice)
 
-    def _go_on_anew(self) -> None:
+    def _go_on_later(self, choice: Choice) -> None:
         self._delayed = None
-        choice = self._search.anew()
+        self._proceed(self._search.later(choice))
+
+    def _proceed(self, choice: Choice | None) -> None:
         if choice is not None:
             self._begin(choice)
         elif not self._may_wait():
@@ -267,7 +269,7 @@ class Exchange:
     def key_went(self) -> None:
         """The key that was chosen may not serve any more, and has been asked nothing."""
         self._search.made -= 1
-        self._go_on_anew()
+        self._proceed(self._search.anew())
 
     # What an attempt tells.
 

@@ -269,10 +269,6 @@ class _Stage:
                 waits = search.is_dry and verdict.outcome in LIMITS
                 return self._over(trials, End.NOBODY if search.is_dry else End.RETURNED, waits)
             pause_s = search.pause_s(choice, following, verdict, chance=1.0)
-            if pause_s:  # then it's asked anew
-                following = search.anew()
-                if following is None:
-                    return self._over(trials, End.NOBODY, waits=True)
             choice = following
         doubts.believe(alone=False)
         trials.append(_trial(choice, pause_s, _GOOD, Verdict(Outcome.OK)))

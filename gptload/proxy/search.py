@@ -149,6 +149,17 @@ class Search:
         tried.bad.add((last.group.id, last.destination.number))
         return plane.routing.has_other_way(request.entry, plane.seconds(), request.model, tried)
 
+    def later(self, choice: Choice) -> Choice | None:
+        """Who goes after a pause: who was chosen before it, if that still holds."""
+        plane, key, model = self._plane, choice.key, self._request.model
+        is_well = (
+            key.state is State.ACTIVE
+            and model not in key.rests
+            and plane.routing.key(choice.group.id, key.id) is key
+            and not choice.destination.way.prefers_others(model, plane.seconds())
+        )
+        return choice if is_well else self.anew()
+
     def anew(self) -> Choice | None:
         """The same question once more: time has passed since it was answered."""
         if self._tried is None:

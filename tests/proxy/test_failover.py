@@ -382,6 +382,28 @@ def test_the_second_repetition_at_the_same_upstream_waits_a_little() -> None:
     assert status_of(client.heard()) == 200
 
 
+def test_whom_a_back_off_was_for_keeps_its_turn() -> None:
+    """It was chosen before the pause; choosing anew after it would pass it over."""
+    scene = Scene(group(settings={"max_retries": 3}), keys=4)
+    ask(scene)
+    for _ in range(3):
+        scene.upstreams[busy(scene)[0]].answers(DOWN)
+        scene.clock.advance(0.3)
+    scene.upstreams[busy(scene)[0]].answers(OK)
+    assert [record.key_id for record in scene.records] == [100, 101, 102, 103]
+
+
+def test_who_must_rest_during_a_back_off_is_passed_over() -> None:
+    scene = Scene(group(settings={"max_retries": 3}), keys=4)
+    ask(scene)
+    for _ in range(2):
+        scene.upstreams[busy(scene)[0]].answers(DOWN)
+    scene.routing.hold(1, 102, scene.now() + 60, "")
+    scene.clock.advance(0.3)
+    scene.upstreams[busy(scene)[0]].answers(OK)
+    assert [record.key_id for record in scene.records] == [100, 101, 103]
+
+
 def test_a_client_that_leaves_during_a_back_off_ends_it() -> None:
     scene = Scene(group(settings={"max_retries": 3}))
     client = ask(scene)
