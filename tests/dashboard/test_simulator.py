@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
 from playwright.sync_api import Page, expect
 
@@ -61,16 +62,88 @@ def test_it_names_whom_the_next_call_uses_and_why_others_are_out(
     expect(page.get_by_text("1 of them rests for gpt-4.1-mini alone")).to_be_visible()
 
 
-def test_whom_it_names_for_a_failure_is_who_comes_then(
+def test_what_if_429_then_503_is_what_then_happens(
     visitor: Visit, service: Service, upstream: Upstream, name: str
 ) -> None:
-    """P2.9: A limited key, and the one that is asked in its place."""
-    keys = [f"sk-{name}-0123456789-{number:04}" for number in range(4)]
+    """P2.9: The same keys in the same order, and who pays: the limited key and no other."""
+    keys = [f"sk-{name}-0123456789-{number:04}" for number in range(6)]
     group = service.create_group(name, "openai", upstream.url, keys, config={"max_retries": 3})
     guest = visitor()
     page = guest.open(f"/simulator?group={group}&model=gpt-4.1-mini")
-    first = named(page)
-    then = [code.inner_text()[-4:] for code in page.locator("p.line a code").all()]
-    upstream.script(Rule(Step(status=429, body=b"{}", retry_after=600), times=2))
+    card = page.get_by_role("region", name="What if it fails?")
+    card.get_by_role("button", name="Let the first attempt fail").click()
+    card.get_by_role("button", name="Add a failure").click()
+    guest.wait_address(lambda address: "fail=429,503" in unquote(address))
+    attempts = card.locator("tbody tr")
+    expect(attempts).to_have_count(3)
+    expect(card).to_contain_text("The client gets a good answer from attempt 3.")
+    expect(attempts.nth(0)).to_contain_text("The key: it rests")
+    expect(attempts.nth(1)).to_contain_text("The upstream, no key")
+    planned = [text[-4:] for text in attempts.locator(".g-key code").all_inner_texts()]
+
+    upstream.script(
+        Rule(Step(error="rate_limited", retry_after=600), times=1),
+        Rule(Step(status=503, body=b"{}"), times=1),
+    )
     assert service.ask(chat(name)).status == 200
-    assert used(service, name, 3)[::-1] == [first, *then[:2]]
+    assert used(service, name, 3)[::-1] == planned
+    paid = [key["key_value"][-4:] for key in service.keys(group) if key["model_rests"]]
+    assert paid == planned[:1]
+
+    # Another ending is picked, and one is taken away.
+    card.get_by_role("combobox", name="How attempt 1 ends").click()
+    page.get_by_role("option", name="400 bad request").click()
+    expect(attempts).to_have_count(1)
+    expect(card).to_contain_text("The client gets the ending of attempt 1: 400.")
+    card.get_by_role("button", name="Remove the failure of attempt 1").click()
+    expect(attempts).to_have_count(2)
+
+
+def test_it_shows_what_would_leave_with_the_rules_applied(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """P2.8: Headers without the key's middle, the body before and after."""
+    key = f"sk-{name}-0123456789-0001"
+    group = service.create_group(
+        name,
+        "openai",
+        upstream.url,
+        [key],
+        param_overrides={"temperature": 0},
+        header_rules=[{"key": "X-Team", "value": "a-team", "action": "set"}],
+    )
+    guest = visitor()
+    page = guest.open(f"/simulator?group={group}&model=gpt-4.1-mini&path=/v1/embeddings")
+    page.get_by_label("Body", exact=True).first.fill('{"model":"text-embedding-3-small"}')
+    card = page.get_by_role("region", name="The request as it would leave")
+    expect(card).to_contain_text("POST /v1/embeddings HTTP/1.1")
+    expect(card).to_contain_text("X-Team: a-team")
+    expect(card.get_by_label("Body", exact=True)).to_contain_text('"temperature": 0')
+    expect(card.get_by_label("Body before the group’s rules")).not_to_contain_text("temperature")
+    expect(card).to_contain_text(f"Bearer {key[:4]}****{key[-4:]}")
+    assert key not in page.content()
+    assert "embedding-3" not in guest.address
+    page.get_by_label("Path").fill("no slash")
+    expect(page.get_by_text("It begins with / and has")).to_be_visible()
+
+
+def test_a_real_test_is_sent_once_and_only_when_its_cost_was_read(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """P2.8: All else sends nothing."""
+    group = service.create_group(
+        name, "openai", upstream.url, [f"sk-{name}-0123456789-0001"], test_model="gpt-4.1-nano"
+    )
+    upstream.script()
+    guest = visitor()
+    page = guest.open(f"/simulator?group={group}&model=gpt-4.1-mini&fail=429,503,0")
+    page.get_by_role("button", name="Really send a test").click()
+    dialog = page.get_by_role("alertdialog").or_(page.get_by_role("dialog"))
+    expect(dialog).to_contain_text("gpt-4.1-nano")
+    expect(dialog).to_contain_text("bills it")
+    dialog.get_by_role("button", name="Cancel").click()
+    assert upstream.seen() == []
+    page.get_by_role("button", name="Really send a test").click()
+    dialog.get_by_role("button", name="Send 1 request").click()
+    expect(page.get_by_role("status").filter(has_text="It works")).to_be_visible()
+    assert len(upstream.seen()) == 1

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { parseJson } from './json';
+import { parseJson, pretty } from './json';
 
 test('what is JSON is read as JSON.parse reads it', () => {
   for (const text of ['{}', '[1, -2.5e3, "a\\u00e9\\n", null, true]', ' {"a": {"b": []}} ']) {
@@ -20,4 +20,9 @@ test.each([
   ['[01]', 1, 3],
 ])('%j goes wrong at line %i, column %i', (text, line, column) => {
   expect(parseJson(text).fault).toEqual({ line, column });
+});
+
+test('folds JSON out and leaves other bodies as they are', () => {
+  expect(pretty('{"a":1}')).toBe('{\n  "a": 1\n}');
+  expect(pretty('{"a":1')).toBe('{"a":1');
 });

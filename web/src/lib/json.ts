@@ -56,3 +56,12 @@ function faultAt(text: string): number {
   if (value()) take(SPACE);
   return at;
 }
+
+/** Folded out where it is JSON; else as it is. */
+export function pretty(text: string): string {
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    return text;
+  }
+}

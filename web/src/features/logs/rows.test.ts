@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { blamedFor, costText, curl, marksOf, pretty, type Row, summed, timeline } from './rows';
+import { blamedFor, costText, curl, marksOf, type Row, summed, timeline } from './rows';
 
 function row(changed: Partial<Row>): Row {
   return {
@@ -101,11 +101,6 @@ it('charges keys, upstreams and nobody', () => {
 it('sums what is known and nothing else', () => {
   expect(summed([null, 3, undefined, 4])).toBe(7);
   expect(summed([null, undefined])).toBeNull();
-});
-
-it('folds JSON out and leaves other bodies as they are', () => {
-  expect(pretty('{"a":1}')).toBe('{\n  "a": 1\n}');
-  expect(pretty('{"a":1')).toBe('{"a":1');
 });
 
 it('never shows a cost that there is as none', () => {

@@ -185,12 +185,3 @@ export function curl(row: Row, origin: string, note: string): string {
 function quoted(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }
-
-/** A stored body, folded out where it is JSON. */
-export function pretty(body: string): string {
-  try {
-    return JSON.stringify(JSON.parse(body), null, 2);
-  } catch {
-    return body;
-  }
-}
