@@ -158,3 +158,33 @@ def test_another_version_says_so_and_waits_for_the_form(world: World, visitor: V
     page.evaluate("window.dispatchEvent(new Event('visibilitychange'))")
     expect(page.get_by_text("A new version is running.")).to_be_visible(timeout=AWAY_MS)
     expect(box).to_have_value("9")
+
+
+def test_the_frame_stands_before_its_first_page_and_without_it(
+    world: World, visitor: Visit
+) -> None:
+    """A slow page is waited for in its frame; one that another build replaced is told of."""
+    guest = visitor()
+    page = guest.page
+    held: list[Route] = []
+    is_gone = False
+
+    def answer(route: Route) -> None:
+        if is_gone:
+            route.fulfill(status=404)
+        else:
+            held.append(route)
+
+    page.route(re.compile("/assets/OverviewPage-.*js"), answer)
+    page.goto(f"{guest.service.url}/?range=7d", wait_until="commit")
+    guest.until(lambda: held)
+    expect(page.get_by_role("link", name="Logs").first).to_be_visible()
+    expect(page.locator("h1")).to_have_count(0)
+    is_gone = True
+    for one in held:
+        one.fulfill(status=404)
+    expect(page.get_by_text("A new version is running")).to_be_visible()
+    page.unroute_all()
+    page.get_by_role("button", name="Reload").click()
+    expect(page.locator("h1").first).to_be_attached()
+    expect(page.get_by_role("region", name="Time range")).to_contain_text("7")

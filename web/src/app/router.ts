@@ -1,9 +1,11 @@
 import type { QueryClient } from '@tanstack/vue-query';
-import { watch } from 'vue';
+import { shallowRef, watch } from 'vue';
 import {
   createRouter,
   createWebHistory,
+  loadRouteLocation,
   type LocationQuery,
+  type RouteLocationNormalized,
   type RouteRecordRaw,
 } from 'vue-router';
 
@@ -61,6 +63,9 @@ if (import.meta.env.DEV) {
 
 export const router = createRouter({ history: createWebHistory('/'), routes });
 
+/** Where the first navigation leads, once somebody is known to be signed in: the frame goes ahead. */
+export const expected = shallowRef<RouteLocationNormalized | null>(null);
+
 router.beforeEach(async (to, from) => {
   if (to.meta.bare) return true;
   if (session.value === 'unknown') {
@@ -69,6 +74,11 @@ router.beforeEach(async (to, from) => {
   }
   if (session.value === 'in' && to.name !== from.name) {
     to.meta.askAhead?.(queryClient, to.query, i18n.global.locale.value);
+  }
+  if (session.value === 'in' && from.matched.length === 0) {
+    // In a task of its own, behind the requests for the page's code and data.
+    void loadRouteLocation(to).catch(() => undefined);
+    setTimeout(() => (expected.value = to));
   }
   if (session.value !== 'out' || router.currentRoute.value.matched.length > 0) return true;
   return { path: '/login', query: to.fullPath === '/' ? {} : { next: to.fullPath }, replace: true };

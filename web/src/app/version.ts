@@ -14,6 +14,7 @@ export function buildSeen(seen: string): void {
 
 /** A part of the page could not be loaded: it was replaced by another build's. */
 export function chunkFailed(error: unknown): void {
+  if (isStale.value) return; // what fails after that fails for that
   if (/dynamically imported module|Importing a module|Unable to preload/i.test(String(error))) {
     isStale.value = true;
   } else {
