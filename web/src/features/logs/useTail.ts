@@ -3,7 +3,7 @@ import { effectScope, onScopeDispose, shallowRef, watch } from 'vue';
 import { useLive } from '@/composables/useLive';
 
 import type { Row } from './rows';
-import { EMPTY, heard, released, type Tail, withAttempts } from './tail';
+import { EMPTY, heard, released, reread, type Tail, withAttempts } from './tail';
 
 interface News {
   items: Row[];
@@ -16,13 +16,14 @@ interface News {
  *
  * @param wanted - whether a row is one that the filters look for.
  * @param isHeld - whether somebody reads: then nothing moves, and what comes is counted.
- * @param again - asks the log itself for what came before the stream began.
+ * @param again - asks the log itself for what came before the stream began; its newest rows, or
+ *   null when it could not be read.
  */
 export function useTail(
   isOn: () => boolean,
   wanted: (row: Row) => boolean,
   isHeld: () => boolean,
-  again: () => void,
+  again: () => Promise<readonly Row[] | null>,
 ) {
   const tail = shallowRef<Tail>(EMPTY);
   const { state, began } = useLive();
@@ -31,7 +32,13 @@ export function useTail(
 
   function catchUp(): void {
     hasMissed = isHeld();
-    if (!hasMissed) again();
+    if (!hasMissed) void closeGap();
+  }
+
+  async function closeGap(): Promise<void> {
+    const before = tail.value.rows;
+    const stored = await again();
+    if (stored) tail.value = reread(tail.value, before, stored);
   }
 
   function arrived(data: unknown): void {
@@ -50,7 +57,7 @@ export function useTail(
       hasMissed = false;
       if (on) scope.run(() => useLive({ logs: arrived }));
       // A page that opens with the tail reads the list anyway.
-      if (on && before !== undefined) again();
+      if (on && before !== undefined) void again();
     },
     { immediate: true },
   );
@@ -64,7 +71,7 @@ export function useTail(
     state,
     release: () => {
       tail.value = released(tail.value);
-      if (hasMissed) again();
+      if (hasMissed) void closeGap();
       hasMissed = false;
     },
     clear: () => {
