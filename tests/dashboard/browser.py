@@ -53,6 +53,10 @@ window.shifted = 0;
 new PerformanceObserver((list) => {
     for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
 }).observe({ type: 'layout-shift', buffered: true });
+window.blocked = [];
+new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) window.blocked.push(entry.duration);
+}).observe({ type: 'longtask', buffered: true });
 """
 _AXE_RUN: Final = """
 async () => (await axe.run(document, { resultTypes: ['violations'] })).violations
@@ -211,6 +215,11 @@ class Visitor:
     def shifted(self) -> float:
         """Cumulative layout shift since the load."""
         return float(self.page.evaluate("window.shifted"))
+
+    def blocked(self) -> list[float]:
+        """For how long input had to wait, each time that it was over 50 ms; since the load."""
+        found: list[float] = self.page.evaluate("window.blocked")
+        return found
 
     def findings(self) -> list[str]:
         """What axe-core calls serious or critical in what is shown now."""

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Event
 
 from playwright.sync_api import Page, Route, expect
 
@@ -12,9 +17,63 @@ from tests.dashboard.test_logs import rows
 from tests.dashboard.world import World
 from tests.parts.calls import chat
 from tests.parts.service import Service
+from tests.upstream.control import Upstream
 
 BURST = 1500
+CLIENTS = 8
+TOLD_A_SECOND = 50
+MOST_ROWS = 500
+"""That the tail keeps; of them few are in the page."""
+MOST_DRAWN = 80
 TAIL = re.compile("/api/live.*logs")
+
+# What the stream tells, beside the page; and a way to tell the page more.
+SPY = """
+window.told = [];
+window.EventSource = class extends EventSource {
+    constructor(...args) {
+        super(...args);
+        window.stream = this;
+        this.addEventListener('logs', ({ data }) => {
+            const { items, skipped } = JSON.parse(data);
+            window.told.push([items.length, skipped]);
+        });
+    }
+};
+"""
+TELL = """
+([count, first]) => {
+    const items = Array.from({ length: count }, (_, index) => ({
+        ...window.example, id: `more-${first + index}`, exchange_id: `more-${first + index}`,
+        model: `gpt-more-${first + index}`,
+    }));
+    const data = JSON.stringify({ items, skipped: 0 });
+    window.stream.dispatchEvent(new MessageEvent('logs', { data }));
+}
+"""
+
+
+@contextmanager
+def burst(service: Service, group: str) -> Iterator[list[int]]:
+    """Calls of several clients at once while the block lasts, and until there are enough.
+
+    Yields what grows by one, the answer's status, with each of them.
+    """
+    done: list[int] = []
+    is_over = Event()
+
+    def client() -> None:
+        while not is_over.is_set() or len(done) < BURST:
+            done.append(service.ask(chat(group)).status)
+
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        running = [clients.submit(client) for _ in range(CLIENTS)]
+        try:
+            yield done
+        finally:
+            is_over.set()
+        for one in running:
+            one.result()
 
 
 def follow(guest: Visitor, service: Service, group: str, model: str) -> Page:
@@ -76,23 +135,73 @@ def test_a_slow_stream_makes_no_gap_in_the_tail(
     expect(rows(page).first).to_contain_text("gpt-gap")
 
 
-def test_under_a_burst_the_tail_samples_says_so_and_lets_go_on(
+def test_all_that_came_meanwhile_is_counted_and_leaves_no_gap(
     world: World, visitor: Visit, service: Service
 ) -> None:
-    """P2.5: A part of it is drawn, the rest is counted, and the page goes on working."""
+    """P2.4: More than the tail keeps: the count is the true one, and no old row follows on them."""
     guest = visitor()
-    page = guest.open("/logs?live=1")
+    guest.page.add_init_script(SPY)
+    for _ in range(40):  # more than fit
+        service.ask(chat(world.main.name, model="gpt-before"))
+    page = follow(guest, service, world.main.name, "gpt-last-before")
+    page.evaluate("(row) => (window.example = row)", service.logs(model="gpt-last-before")[0])
+    grid = page.get_by_role("grid")
+    grid.evaluate("(one) => one.scrollTo(0, 400)")
+    held = page.get_by_role("button", name=re.compile(" new$"))
+    for second in range(12):
+        page.evaluate(TELL, [TOLD_A_SECOND, second * TOLD_A_SECOND])
+    expect(held).to_have_text("600 new")
+    held.click()
+    expect(held).to_have_count(0)
+    expect(rows(page).first).to_contain_text("gpt-more-599")
+    expect(grid).to_have_attribute("aria-rowcount", str(MOST_ROWS + 1))
+    grid.evaluate("(one) => one.scrollTo(0, one.scrollHeight)")
+    expect(rows(page).last).to_have_attribute("aria-rowindex", str(MOST_ROWS + 1))
+    expect(rows(page).last).to_contain_text("gpt-more-100")
+
+
+def test_under_a_burst_the_tail_samples_says_so_and_lets_go_on(
+    world: World, visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """P2.5: A part of it is drawn, the rest is counted; one goes on working while it lasts."""
+    service.create_group(name, "openai", upstream.url, [f"sk-{name}-0001-0123456789"])
+    guest = visitor()
+    guest.page.add_init_script(SPY)
+    page = guest.open(f"/logs?live=1&group={name}")
     expect(page.get_by_role("button", name="Live", exact=True)).to_be_visible()
-    for _ in range(BURST):
-        service.ask(chat(world.main.name))
-    expect(
-        page.get_by_role("status").filter(has_text=re.compile(r"sampled: [\d,]+ more"))
-    ).to_be_visible()
-    assert rows(page).count() <= 80
-    page.keyboard.press("Control+k")
-    expect(page.get_by_role("dialog")).to_be_visible()
-    page.keyboard.press("Escape")
-    box = page.get_by_role("searchbox")
-    box.fill("model:gpt-4.1-mini")
+    guest.settled()
+    grid = page.get_by_role("grid")
+    before, began = sum(guest.blocked()), time.monotonic()
+
+    def told() -> tuple[int, int]:
+        """How many the stream told, and how many it only counted."""
+        frames = page.evaluate("window.told")
+        assert max((count for count, _ in frames), default=0) <= TOLD_A_SECOND
+        return sum(count for count, _ in frames), sum(count for _, count in frames)
+
+    def drawn() -> int:
+        return int(grid.get_attribute("aria-rowcount") or 0) - 1
+
+    with burst(service, name) as done:
+        guest.until(lambda: drawn() > MOST_DRAWN)
+        assert rows(page).count() <= MOST_DRAWN
+        page.keyboard.press("Control+k")
+        page.keyboard.type("laten")
+        expect(page.get_by_role("dialog").get_by_role("option")).to_have_count(1)
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        box = page.get_by_role("searchbox")
+        box.press_sequentially("model:gpt-4.1-mini")
+        expect(box).to_have_value("model:gpt-4.1-mini")
+    guest.until(lambda: sum(told()) == len(done))
+    blocked, passed = sum(guest.blocked()) - before, time.monotonic() - began
+    assert set(done) == {200}
+    shown, sampled = told()
+    assert sampled > 0
+    said = page.get_by_role("status").filter(has_text=f"sampled: {sampled:,} more")
+    expect(said).to_be_visible()
+    expect(grid).to_have_attribute("aria-rowcount", str(min(shown, MOST_ROWS) + 1))
+    # Of each second, far less is for the page; all of it, and nobody could work.
+    assert blocked < passed * 1000 / 2
     box.press("Enter")
     guest.wait_address(lambda address: "model=gpt-4.1-mini" in address)
