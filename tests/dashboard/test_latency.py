@@ -9,10 +9,13 @@ from typing import Any
 
 from playwright.sync_api import Page, Response, expect
 
+from gptload.core.record import encode
+from gptload.proxy.journal import SUFFIX
 from tests.dashboard.browser import Visitor
 from tests.dashboard.conftest import Visit
 from tests.dashboard.world import World
 from tests.parts.calls import chat
+from tests.parts.records import make_record
 from tests.parts.service import Service, wait_for
 from tests.upstream.control import Upstream
 from tests.upstream.script import Rule, Step
@@ -20,6 +23,8 @@ from tests.upstream.script import Rule, Step
 TOKEN = "metrics-Qw8rT1-nL5zVp"
 MANY = 31
 """As many requests as a percentile needs to say anything, and one more."""
+MINUTES = {9: 3, 7: 1, 4: 12, 3: 5}
+"""So many minutes ago, so many requests."""
 # Of the heat-map: where its cells begin, and the room of its axis.
 LEFT, BOTTOM, MOST_ROWS = 56, 24, 40
 
@@ -38,43 +43,66 @@ def read(guest: Visitor, path: str, asked: str) -> tuple[Page, Any]:
     return page, waiting.value.json()["data"]
 
 
-def test_the_columns_of_the_heat_map_add_up_and_a_cell_opens_its_rows(
-    world: World, visitor: Visit, service: Service
+def test_each_column_of_the_heat_map_adds_up_and_a_cell_opens_its_rows(
+    visitor_of: Visit, own_service: Callable[..., Service]
 ) -> None:
-    """P2.1: To the requests of the range; to the log of that time, slower than that."""
-    guest = visitor()
+    """P2.1: To the requests of its minute; to the log of that time, slower than that."""
+    service = own_service()
+    minute = int(time.time()) // 60 * 60
+    made = {minute - 60 * ago: count for ago, count in MINUTES.items()}
+    # The tenth of a request is ten times as slow as the first; a retry is none.
+    records = [
+        make_record(
+            at=at + 20, total_ms=20 * number, is_final=is_final, exchange_id=f"{at}-{number}"
+        )
+        for at, count in made.items()
+        for number in range(1, count + 1)
+        for is_final in (False, True)
+    ]
+    journal = service.folder / "data" / "journal"
+    journal.mkdir(parents=True)
+    (journal / f"1{SUFFIX}").write_bytes(encode(records))
+    service.start()
+    service.wait_logs(len(records))
+
+    guest = visitor_of(service).sign_in()
     page, told = read(guest, "/latency?range=15m", "/api/stats/latency")
     columns = told["columns"]
-    sums = [sum(count for _, count in column["counts"]) for column in columns]
-    assert sums == [column["count"] for column in columns]
-    summary = service.api("GET", f"/stats/summary?from={told['from']}&to={told['to']}")
-    assert sum(sums) == summary["current"]["requests"] > 0
-    expect(page.locator(".figures > *").nth(3)).to_contain_text(str(sum(sums)))
+    assert told["step_s"] == 60
+    expected = [made.get(column["at"], 0) for column in columns]
+    assert sum(expected) == sum(MINUTES.values())
+    series = service.api("GET", f"/stats/series?from={told['from']}&to={told['to']}")
+    assert [point["requests"] for point in series["points"]] == expected
+    expect(page.locator(".figures > *").nth(3)).to_contain_text(str(sum(expected)))
+    chart = page.get_by_role("figure").first
+    chart.get_by_role("button", name="Show as table").click()
+    sums = chart.locator("tbody td:nth-child(2)")
+    expect(sums).to_have_text([str(count) for count in expected])
+    chart.get_by_role("button", name="Show as chart").click()
+    box = chart.locator("canvas").bounding_box()
+    assert box is not None
 
     used = [bucket for column in columns for bucket, _ in column["counts"]]
     low, high = min(used), max(used)
     each = -(-(high - low + 1) // MOST_ROWS)
     rows = -(-(high - low + 1) // each)
-    column = max(range(len(columns)), key=lambda number: sums[number])
-    # The slowest but one third: some rows are below it, and some above or in it.
-    bucket = sorted(bucket for bucket, _ in columns[column]["counts"])[-1]
-    row = (bucket - low) // each
-    canvas = page.locator("canvas").first
-    box = canvas.bounding_box()
-    assert box is not None
-    canvas.click(
+    at, count = max(made.items(), key=lambda item: item[1])
+    column = next(number for number, one in enumerate(columns) if one["at"] == at)
+    # In the middle: some of its requests are in rows below, and some above or in it.
+    row = (columns[column]["counts"][count // 2][0] - low) // each
+    slower_ms = told["bounds_ms"][low + row * each][0]
+    chart.locator("canvas").click(
         position={
             "x": LEFT + (column + 0.5) / len(columns) * (box["width"] - LEFT),
             "y": (1 - (row + 0.5) / rows) * (box["height"] - BOTTOM),
         }
     )
     address = guest.wait_address(lambda found: found.startswith("/logs?"))
-    assert f"from={columns[column]['at'] * 1000}" in address
-    expected = sum(
-        count for other, count in columns[column]["counts"] if (other - low) // each >= row
-    )
+    assert f"from={at * 1000}&to={(at + 60) * 1000}" in address
+    matching = [ms for ms in range(20, 20 * count + 1, 20) if ms >= slower_ms]
+    assert 0 < len(matching) < count
     expect(
-        page.get_by_role("status").filter(has_text=re.compile(rf"^\s*{expected} "))
+        page.get_by_role("status").filter(has_text=re.compile(rf"^\s*{len(matching)} "))
     ).to_be_visible()
 
 
