@@ -44,6 +44,8 @@ class GroupCounts(Protocol):
     def total(self) -> Histogram: ...
     @property
     def first_byte(self) -> Histogram: ...
+    @property
+    def first_token(self) -> Histogram: ...
 
 
 class Counters(Protocol):
@@ -117,6 +119,11 @@ class _Scrape(Collector):
             "From an attempt's begin to the first byte of its response.",
             labels=("group",),
         )
+        first_token = HistogramMetricFamily(
+            "gptload_first_token_seconds",
+            "From an attempt's begin to the first event with content, of streams.",
+            labels=("group",),
+        )
         for group_id, name in names.items():
             counts = counters.groups.get(group_id)
             if counts is None:
@@ -127,7 +134,8 @@ class _Scrape(Collector):
                 attempts.add_metric((name, outcome), number)
             _add(duration, name, counts.total)
             _add(first_byte, name, counts.first_byte)
-        yield from (requests, attempts, duration, first_byte)
+            _add(first_token, name, counts.first_token)
+        yield from (requests, attempts, duration, first_byte, first_token)
         models = CounterMetricFamily(
             "gptload_model_attempts",
             "Attempts that have ended, by the model asked for.",

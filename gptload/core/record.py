@@ -37,6 +37,8 @@ class AttemptRecord(NamedTuple):
         named: the answer itself named `rest_until`, see `Verdict`.
         usage: what the answer said of its tokens; see `gptload.core.usage`.
         upstream_model: what the upstream was asked for instead of `model`; "" for the same.
+        first_token_ms: attempt's begin → a stream's first event with content; None where
+            none was seen, and for answers that are no stream.
     """
 
     id: str
@@ -70,6 +72,7 @@ class AttemptRecord(NamedTuple):
     named: bool = True
     usage: str = ""
     upstream_model: str = ""
+    first_token_ms: int | None = None
 
 
 def encode(records: Iterable[AttemptRecord]) -> bytes:

@@ -1,8 +1,8 @@
 """The two ends of a stream: when its first bytes may be released, and how it ended.
 
 The rule of this file: between the two ends nobody looks. An `Opening` reads events
-until one carries content; from then on a `Tail` only keeps the last parts, and reads
-them once, when nothing more comes.
+until one carries content, whether or not what came before it had to be released by then;
+after that a `Tail` only keeps the last parts, and reads them once, when nothing more comes.
 """
 
 from __future__ import annotations
@@ -41,21 +41,24 @@ class Opening:
 
     Reads events, and JSON objects that come as an array, as lines or alone. Anything
     else is content, and so is what grows past the limit. Over with the first answer
-    that isn't `WAIT`.
+    that isn't `WAIT`; who has to release the stream without one may `listen` on.
 
     Args:
         sign_of: `IProvider.stream_sign`.
 
     Attributes:
         error: the JSON of the error; empty for any other answer than `ERROR`.
+        heard: an event with content has been read. What is content only because nobody
+            can read it, or because it is so long, isn't heard.
     """
 
-    __slots__ = ("_limit", "_parts", "_reader", "_sign_of", "_size", "error")
+    __slots__ = ("_limit", "_parts", "_reader", "_sign_of", "_size", "error", "heard")
 
     def __init__(
         self, sign_of: Callable[[Event], Sign], limit_bytes: int = OPENING_LIMIT_BYTES
     ) -> None:
         self.error = b""
+        self.heard = False
         self._sign_of = sign_of
         self._limit = limit_bytes
         self._reader = EventReader(limit_bytes)
@@ -75,8 +78,29 @@ class Opening:
         # Not a byte past the limit, so that it never matters how the stream was cut.
         opened = self._read(self._reader.feed(data[:room]))
         if opened is Opened.WAIT and (len(data) > room or self._reader.too_large):
+            self.listen(data[room:])
             return Opened.CONTENT
         return opened
+
+    def released(self) -> bytes:
+        """All bytes so far, which are no longer kept."""
+        held, self._parts = self.held, []
+        return held
+
+    def listen(self, data: bytes) -> bool:
+        """Look at a part that comes after the release; it isn't kept.
+
+        Returns:
+            Whether this was the last part worth a look: now content is `heard`, or it
+            never will be.
+        """
+        for event in self._reader.feed(data):
+            sign = self._sign_of(event)
+            if sign is Sign.CONTENT:
+                self.heard = True
+            if sign is Sign.CONTENT or sign is Sign.ERROR:
+                return True
+        return self._reader.foreign or self._reader.too_large
 
     def end(self) -> Opened:
         """Nothing more comes. Never answers `WAIT`."""
@@ -89,6 +113,7 @@ class Opening:
         for event in events:
             sign = self._sign_of(event)
             if sign is Sign.CONTENT:
+                self.heard = True
                 return Opened.CONTENT
             if sign is Sign.ERROR:
                 self.error = event.data

@@ -35,6 +35,7 @@ class Attempt:
     Attributes:
         began: monotonic seconds of its begin.
         first_byte: monotonic seconds of the response's head; None until it came.
+        first_token: of a stream's first event with content; None until one was seen.
         status: of the response; None until it came.
         error: the error body as far as it has been read.
         generation: of its way when it began; see `gptload.core.breaker`.
@@ -52,6 +53,7 @@ class Attempt:
         "connection",
         "error",
         "first_byte",
+        "first_token",
         "generation",
         "head",
         "recorded",
@@ -67,6 +69,7 @@ class Attempt:
         self.choice = choice
         self.began = exchange.plane.ticks()
         self.first_byte: float | None = None
+        self.first_token: float | None = None
         self.head: ResponseHead | None = None
         self.status: int | None = None
         self.connection: UpstreamConnection | None = None

@@ -25,15 +25,17 @@ class GroupCounts:
         requests: by the outcome of the attempt whose answer the client got.
         total: from the client's request to the end of its answer.
         first_byte: from an attempt's begin to the first byte of its response.
+        first_token: from there to the first content, of streams.
     """
 
-    __slots__ = ("attempts", "first_byte", "requests", "total")
+    __slots__ = ("attempts", "first_byte", "first_token", "requests", "total")
 
     def __init__(self) -> None:
         self.attempts = dict.fromkeys(NAMES, 0)
         self.requests = dict.fromkeys(NAMES, 0)
         self.total = Histogram()
         self.first_byte = Histogram()
+        self.first_token = Histogram()
 
 
 class Counters:
@@ -65,6 +67,9 @@ class Counters:
             first_byte_ms = record.first_byte_ms
             if first_byte_ms is not None:
                 group.first_byte.add(first_byte_ms)
+            first_token_ms = record.first_token_ms
+            if first_token_ms is not None:
+                group.first_token.add(first_token_ms)
             if record.is_final:
                 group.requests[outcome] += 1
                 group.total.add(record.total_ms)

@@ -23,6 +23,7 @@ from gptload.core.errors import (
 )
 from gptload.core.outcome import Outcome, Verdict
 from gptload.core.sticky import Maker
+from gptload.core.stream import Opening
 from gptload.core.uploads import is_upload
 from gptload.core.vault import redact
 from gptload.core.verdict import Answer, judge, judge_inner, message_of
@@ -387,8 +388,14 @@ class Exchange:
 
     # Answers of status 200 that may be none.
 
-    def stream_opened(self, attempt: Attempt, head: ResponseHead, held: bytes) -> None:
-        """What has come of a stream may be released, and the rest follows as it comes."""
+    def stream_opened(
+        self, attempt: Attempt, head: ResponseHead, held: bytes, opening: Opening | None = None
+    ) -> None:
+        """What has come of a stream may be released, and the rest follows as it comes.
+
+        Args:
+            opening: still waits for the first content.
+        """
         self._drop_start()
         relay = StreamRelay(self, attempt, attempt.connection)
         self._begin_relay(attempt, head, relay)
@@ -397,6 +404,7 @@ class Exchange:
             relay.body_received(held)
         else:
             self.downstream.flush_head()
+        relay.opening = opening  # which has seen what was held
 
     def body_erred(self, error: bytes, body: bytes) -> None:
         """The whole body of a 200 is an error; the client has seen nothing of it."""

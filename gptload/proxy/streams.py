@@ -79,7 +79,7 @@ class StreamStart:
         if opened is Opened.WAIT:
             opened = opening.end()
         if opened is Opened.CONTENT:
-            self._note_usage()
+            self._note_opening()
             exchange.begin_response(attempt, self._head)
             StreamRelay(exchange, attempt, None).body_ended(opening.held)
         elif opened is Opened.ERROR:
@@ -110,15 +110,20 @@ class StreamStart:
         self._timer = None
         self._release()
 
-    def _note_usage(self) -> None:
+    def _note_opening(self) -> None:
+        attempt, opening = self._attempt, self._opening
+        if opening.heard:
+            attempt.first_token = self._exchange.plane.ticks()
         # Anthropic says at the start what was put in, and at the end what came out.
         if _is_plain(self._head):
-            self._attempt.usage = said_first_in(self._opening.held[:SEARCHED_BYTES])
+            attempt.usage = said_first_in(opening.held[:SEARCHED_BYTES])
 
     def _release(self) -> None:
         self.stop()
-        self._note_usage()
-        self._exchange.stream_opened(self._attempt, self._head, self._opening.held)
+        self._note_opening()
+        opening = self._opening
+        listening = None if opening.heard else opening
+        self._exchange.stream_opened(self._attempt, self._head, opening.released(), listening)
 
 
 class StreamRelay:
@@ -126,6 +131,10 @@ class StreamRelay:
 
     Args:
         connection: None when the whole stream has come already.
+
+    Attributes:
+        opening: listens on for the first content, of a stream that was released without;
+            None for all others, and once it has been heard.
     """
 
     __slots__ = (
@@ -138,12 +147,14 @@ class StreamRelay:
         "_secret",
         "_sweep",
         "_tail",
+        "opening",
     )
 
     def __init__(
         self, exchange: Exchange, attempt: Attempt, connection: UpstreamConnection | None
     ) -> None:
         settings = attempt.choice.group.settings
+        self.opening: Opening | None = None
         self._exchange = exchange
         self._attempt = attempt
         self._connection = connection
@@ -160,7 +171,10 @@ class StreamRelay:
         """The head was there before the relay was; its caller has passed it on."""
 
     def body_received(self, data: bytes) -> None:
-        # Hot: once an event.
+        # Hot: once an event. All but the first ones pay a look at one slot for the time of
+        # the first token.
+        if self.opening is not None:
+            self._listen(self.opening, data)
         self._tail.seen(data)
         deadline = self._sweep.now + self._idle_s
         self._exchange.deadline = deadline if deadline < self._end else self._end
@@ -173,6 +187,8 @@ class StreamRelay:
         exchange, attempt, tail = self._exchange, self._attempt, self._tail
         attempt.connection = None
         if last:
+            if self.opening is not None:
+                self._listen(self.opening, last)
             tail.seen(last)
             last = hidden(last, self._secret)
         self.note_usage()
@@ -240,6 +256,12 @@ class StreamRelay:
         if self._connection is not None:
             self._connection.resume()
             self._alive()
+
+    def _listen(self, opening: Opening, data: bytes) -> None:
+        if opening.listen(data):
+            self.opening = None
+            if opening.heard:
+                self._attempt.first_token = self._exchange.plane.ticks()
 
     def _alive(self) -> None:
         self._exchange.deadline = min(self._sweep.now + self._idle_s, self._end)

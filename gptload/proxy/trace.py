@@ -72,12 +72,13 @@ def of_attempt(
     head = request.head
     entry = group = request.entry
     now = plane.ticks()
-    began, first_byte, key_id, upstream, account = exchange_began, None, 0, "", ""
+    began, key_id, upstream, account = exchange_began, 0, "", ""
+    first_byte = first_token = None
     usage = served = ""
     if attempt is not None:
         choice = attempt.choice
         group, key_id, account = choice.group, choice.key.id, choice.key.account
-        began, first_byte = attempt.began, attempt.first_byte
+        began, first_byte, first_token = attempt.began, attempt.first_byte, attempt.first_token
         upstream = _url(choice.destination.shown, request.path[:SHOWN_CHARACTERS])
         # What a GET shows was counted when it was made.
         if attempt.usage and head.method == b"POST":
@@ -116,6 +117,7 @@ def of_attempt(
         verdict.named,
         usage,
         served,
+        None if first_token is None else int((first_token - began) * 1000),
     )
 
 

@@ -14,8 +14,10 @@ from sqlalchemy import Connection, Engine, insert, inspect, select, text
 
 from gptload.control.db.database import make_engine, parse_dsn, run_read, run_write
 from gptload.control.db.migrate import ForeignDatabase, migrate, undo
-from gptload.control.db.tables import facts, groups, metadata
+from gptload.control.db.queries.records import row_of
+from gptload.control.db.tables import facts, groups, metadata, request_logs
 from tests.parts.databases import Databases
+from tests.parts.records import make_record
 from tests.parts.rows import add_group
 
 
@@ -147,3 +149,13 @@ def test_processes_that_start_at_once_migrate_once(empty_dsn: str) -> None:
     ended = [process.communicate(timeout=60) for process in started]
     assert [process.returncode for process in started] == [0, 0, 0], ended
     assert len({output for output, _ in ended}) == 1
+
+
+def test_the_log_of_the_version_before_is_kept_without_first_tokens(engine: Engine) -> None:
+    row = row_of(make_record(id="old", first_token_ms=250), "", "") | {"kind_id": 0}
+    run_write(engine, lambda c: c.execute(insert(request_logs).values(row)))
+    undo(engine, "0007")
+    assert "first_token_ms" not in {c["name"] for c in inspect(engine).get_columns("request_logs")}
+    migrate(engine)
+    query = select(request_logs.c.id, request_logs.c.total_ms, request_logs.c.first_token_ms)
+    assert run_read(engine, lambda c: list(c.execute(query))) == [("old", 130, None)]

@@ -144,6 +144,7 @@ async def test_a_record_becomes_a_row_with_its_keys_value_and_hash(
         signature="s" * 300,
         usage='{"prompt_tokens":1000,"completion_tokens":100}',
         upstream_model="gpt-4o",
+        first_token_ms=90,
     )
     journal.append(record)
     await job.drain()
@@ -188,6 +189,7 @@ async def test_a_record_becomes_a_row_with_its_keys_value_and_hash(
             "reasoning_tokens": None,
             "audio_tokens": None,
             "cost_nano": 3_500_000,
+            "first_token_ms": 90,
         }
     ]
 

@@ -148,6 +148,48 @@ def test_what_grows_past_the_limit_is_passed_on(filler: bytes) -> None:
         assert (answer, error) == (Opened.CONTENT, b"")
 
 
+@pytest.mark.parametrize("stream", CONTENT[:11])
+def test_a_stream_that_had_to_be_released_is_listened_to_until_its_first_content(
+    stream: bytes,
+) -> None:
+    """However it is cut, and wherever the release was, it is the same byte that says it."""
+    heard = len(opened(bytewise(stream))[2])
+    for release in range(0, heard, 7):
+        opening = Opening(sign_of)
+        assert release == 0 or opening.feed(stream[:release]) is Opened.WAIT
+        assert opening.released() == stream[:release]
+        over = [opening.listen(byte) for byte in bytewise(stream[release:heard])]
+        assert over == [False] * (heard - release - 1) + [True]
+        assert opening.heard and opening.held == b""
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        *CONTENT[12:],
+        ROLE + b'data: {"error":{"code":502}}\n\n' + WORD,
+        b"data: %b\n\n" % (b"x" * 200),
+    ],
+)
+def test_what_can_not_be_read_has_no_first_content(stream: bytes) -> None:
+    for parts in ([stream], bytewise(stream)):
+        opening = Opening(sign_of, limit_bytes=190)
+        assert opening.released() == b""
+        assert any(opening.listen(part) for part in parts)
+        assert not opening.heard
+
+
+def test_what_is_released_for_its_length_is_listened_to_on() -> None:
+    """Some APIs repeat a long prompt before their first word."""
+    for parts in ([CREATED * 3, CREATED, WORD], [CREATED * 4 + WORD]):
+        opening = Opening(sign_of, limit_bytes=150)
+        assert opening.feed(parts[0]) is Opened.CONTENT
+        for part in parts[1:]:
+            assert not opening.heard
+            opening.listen(part)
+        assert opening.heard and opening.error == b""
+
+
 SCRAPS = st.sampled_from(
     [
         *(ROLE, WORD, STOP, USAGE, DONE, PING, COMMENT, COUNT, LIMITED, TEXT, b"\n", b"\r\n"),

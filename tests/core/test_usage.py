@@ -211,9 +211,12 @@ def test_parts_are_never_more_than_their_whole(
         assert usage.input >= (usage.cached or 0) + (usage.cache_write or 0)
 
 
-def test_a_record_of_the_version_before_has_no_usage() -> None:
+@pytest.mark.parametrize("known", [1, 3], ids=["no first token", "no usage either"])
+def test_a_record_of_a_version_before_is_read_without_what_it_lacks(known: int) -> None:
     record = make_record()
-    line = json.dumps(list(record)[:-2]).encode() + b"\n"
+    line = json.dumps(list(record)[:-known]).encode() + b"\n"
     assert list(decode(line)) == [record]
-    told = record._replace(usage='{"prompt_tokens":1}', upstream_model="gpt-5-mini")
+    told = record._replace(
+        usage='{"prompt_tokens":1}', upstream_model="gpt-5-mini", first_token_ms=90
+    )
     assert list(decode(encode([told]))) == [told]

@@ -9,7 +9,7 @@ from tests.parts.records import make_record
 def test_every_attempt_counts_and_every_request_once() -> None:
     counters = Counters()
     counters.count([make_record(outcome="rate_limited", is_final=False, first_byte_ms=20)])
-    counters.count([make_record(outcome="ok", total_ms=500, first_byte_ms=40)])
+    counters.count([make_record(outcome="ok", total_ms=500, first_byte_ms=40, first_token_ms=70)])
     counters.count([make_record(outcome="upstream_fault", total_ms=900, first_byte_ms=None)])
     group = counters.groups[1]
     assert {name: n for name, n in group.attempts.items() if n} == {
@@ -20,6 +20,7 @@ def test_every_attempt_counts_and_every_request_once() -> None:
     assert {name: n for name, n in group.requests.items() if n} == {"ok": 1, "upstream_fault": 1}
     assert (group.total.count, group.total.sum_ms) == (2, 1400)
     assert (group.first_byte.count, group.first_byte.sum_ms) == (2, 60)
+    assert (group.first_token.count, group.first_token.sum_ms) == (1, 70)
 
 
 def test_groups_are_apart_and_forgotten_when_they_are_gone() -> None:

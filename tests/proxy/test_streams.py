@@ -364,3 +364,87 @@ def test_a_long_error_that_was_not_read_to_its_end_is_not_given_as_whole() -> No
             break
     scene.upstreams[-1].closes(ConnectionResetError())
     assert status_of(client.heard()) == 502
+
+
+def first_token(scene: Scene) -> int | None:
+    """Of the last attempt, milliseconds."""
+    record = scene.records[-1]
+    first = record.first_token_ms
+    if first is not None:
+        assert record.first_byte_ms is not None
+        assert record.first_byte_ms <= first <= record.duration_ms
+    return first
+
+
+@each_channel
+@pytest.mark.parametrize("hold_ms", [0, 500, 60_000])
+def test_the_first_token_is_when_the_first_content_came(channel: str, hold_ms: int) -> None:
+    """Whether it is what lets the stream go, or the stream had to be let go before."""
+    scene = Scene(group(channel=channel, settings={"stream_hold_milliseconds": hold_ms}))
+    client = ask(scene, channel)
+    scene.clock.advance(0.25)
+    scene.upstreams[0].answers(stream(HANDSHAKE[channel]))
+    scene.clock.advance(1.5)
+    scene.upstreams[0].answers(chunk(HANDSHAKE[channel]))
+    scene.clock.advance(1.25)
+    scene.upstreams[0].answers(chunk(WORD[channel][:9]))
+    scene.clock.advance(1.0)
+    scene.upstreams[0].answers(chunk(WORD[channel][9:]))
+    scene.clock.advance(2.0)
+    scene.upstreams[0].answers(chunk(WORD[channel]) + chunk(DONE[channel]) + END)
+    said = HANDSHAKE[channel] * 2 + WORD[channel] * 2 + DONE[channel]
+    assert events_of(client.heard()) == said
+    assert first_token(scene) == 4000
+    assert scene.records[-1].duration_ms == 6000
+
+
+@each_channel
+def test_a_stream_that_comes_in_one_piece_has_its_first_token_then(channel: str) -> None:
+    scene = Scene(group(channel=channel))
+    ask(scene, channel)
+    scene.clock.advance(0.75)
+    parts = (HANDSHAKE[channel], WORD[channel], DONE[channel])
+    scene.upstreams[0].answers(stream(*parts) + END)
+    assert first_token(scene) == 750
+
+
+def test_each_attempt_has_a_first_token_of_its_own() -> None:
+    scene = Scene(group(settings={"max_retries": 1}))
+    ask(scene, "openai")
+    scene.clock.advance(0.5)
+    scene.upstreams[0].answers(stream(HANDSHAKE["openai"], OVERLOADED["openai"]) + END)
+    scene.clock.advance(0.25)
+    last = scene.upstreams[busy(scene)[0]]
+    last.answers(stream(WORD["openai"], DONE["openai"]) + END)
+    assert [record.first_token_ms for record in scene.records] == [None, 250]
+
+
+def test_what_breaks_after_its_first_word_has_had_one() -> None:
+    scene = Scene(group())
+    ask(scene, "openai")
+    scene.clock.advance(0.5)
+    scene.upstreams[0].answers(stream(WORD["openai"]))
+    scene.clock.advance(0.5)
+    scene.upstreams[0].closes(ConnectionResetError())
+    assert scene.records[-1].outcome == "upstream_fault"
+    assert first_token(scene) == 500
+
+
+@pytest.mark.parametrize("hold_ms", [0, 60_000])
+def test_a_stream_that_nobody_can_read_has_no_first_token(hold_ms: int) -> None:
+    """Its first bytes may be a handshake: better none than a wrong one."""
+    scene = Scene(group(settings={"stream_hold_milliseconds": hold_ms}))
+    ask(scene, "openai")
+    packed = gzip.compress(HANDSHAKE["openai"] + WORD["openai"] + DONE["openai"])
+    head = HEAD.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")
+    scene.upstreams[0].answers(head + chunk(packed) + END)
+    assert scene.records[-1].outcome == "ok"
+    assert first_token(scene) is None
+
+
+def test_an_answer_that_is_no_stream_has_no_first_token() -> None:
+    scene = Scene(group())
+    scene.client().says(post(b'{"model":"m"}'))
+    scene.upstreams[0].answers(answer(200, {"choices": [{"message": {"content": "Hi"}}]}))
+    assert scene.records[-1].outcome == "ok"
+    assert first_token(scene) is None

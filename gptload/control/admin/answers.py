@@ -271,6 +271,8 @@ class Log(_Answer):
     upstream_addr: str
     is_stream: bool
     request_body: str
+    first_byte_ms: int | None
+    first_token_ms: int | None
     input_tokens: int | None
     output_tokens: int | None
     cached_tokens: int | None

@@ -110,6 +110,7 @@ def _attempt_json(record: AttemptRecord) -> dict[str, Any]:
         "exchange_id": record.exchange_id,
         "key_id": record.key_id,
         "first_byte_ms": record.first_byte_ms,
+        "first_token_ms": record.first_token_ms,
         "total_ms": record.total_ms,
         "outcome": record.outcome,
         "reason": record.reason,

@@ -213,6 +213,7 @@ request_logs = Table(
     Column("reasoning_tokens", Integer, nullable=True),
     Column("audio_tokens", Integer, nullable=True),
     Column("cost_nano", BigInteger, nullable=True),  # nano-dollars
+    Column("first_token_ms", BigInteger, nullable=True),  # None: no stream, or none seen
     # Each filter has one that is read in the order in which rows are shown, and holds all
     # that it takes to pass over a row: see queries/logs.py.
     Index("idx_request_logs_timestamp", "timestamp", "id", "kind_id"),
@@ -256,7 +257,7 @@ rollups = Table(
     Column("requests", BigInteger, nullable=False, server_default="0"),
     Column("succeeded", BigInteger, nullable=False, server_default="0"),
     Column("attempts", BigInteger, nullable=False, server_default="0"),
-    Column("detail", Text, nullable=False),  # ends, histograms, tokens and cost, as JSON
+    Column("detail", Text, nullable=False),  # see Tally.detail
 )
 
 # Ours: records of the log that no roll-up counts yet, as journal lines, a row a slice.

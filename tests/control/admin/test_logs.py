@@ -50,6 +50,7 @@ async def test_a_row_as_the_api_shows_it(admin: Admin) -> None:
             signature="openai.invalid C",
             error="no <b>",
             first_byte_ms=None,
+            first_token_ms=95,
             request_body='{"a": 1}',
         )
     )
@@ -78,6 +79,7 @@ async def test_a_row_as_the_api_shows_it(admin: Admin) -> None:
             "exchange_id": "both",
             "key_id": key_id,
             "first_byte_ms": None,
+            "first_token_ms": 95,
             "total_ms": 130,
             "outcome": "key_rejected",
             "reason": "openai.invalid",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 from prometheus_client.parser import text_string_to_metric_families
 
 from gptload.control.status import PlaneView
@@ -23,6 +23,7 @@ class GroupCounts:
     requests: dict[str, int]
     total: Histogram
     first_byte: Histogram
+    first_token: Histogram = field(factory=Histogram)
 
 
 async def scrape(admin: Admin, key: str = METRICS_TOKEN) -> Samples:
@@ -47,13 +48,19 @@ async def test_what_is_counted_is_told_by_group(admin: Admin) -> None:
     for duration_ms in (10, 100, 1000):
         total.add(duration_ms)
     counts = admin.counters
-    counts.groups[group] = GroupCounts({"ok": 4, "rate_limited": 1}, {"ok": 3}, total, Histogram())
+    word = Histogram()
+    word.add(250)
+    counts.groups[group] = GroupCounts(
+        {"ok": 4, "rate_limited": 1}, {"ok": 3}, total, Histogram(), word
+    )
     counts.groups[999] = GroupCounts({"ok": 1}, {"ok": 1}, Histogram(), Histogram())  # it is gone
     counts.models["gpt-5"] = {"ok": 4, "rate_limited": 0}
     found = await scrape(admin)
     assert at(found, "gptload_requests_total", group="openai", outcome="ok") == 3
     assert at(found, "gptload_attempts_total", group="openai", outcome="rate_limited") == 1
     assert at(found, "gptload_model_attempts_total", model="gpt-5", outcome="ok") == 4
+    assert at(found, "gptload_first_byte_seconds_count", group="openai") == 0
+    assert at(found, "gptload_first_token_seconds_sum", group="openai") == 0.25
     name = "gptload_request_duration_seconds"
     assert at(found, f"{name}_count", group="openai") == 3
     assert at(found, f"{name}_sum", group="openai") == 1.11

@@ -140,6 +140,7 @@ def row_of(
         "exchange_id": record.exchange_id,
         "key_id": record.key_id,
         "first_byte_ms": record.first_byte_ms,
+        "first_token_ms": record.first_token_ms,
         "total_ms": record.total_ms,
         "outcome": record.outcome,
         "reason": record.reason,
