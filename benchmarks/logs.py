@@ -116,6 +116,7 @@ def attempts(count: int, begin: float, length: float) -> Iterator[AttemptRecord]
             reason=reason,
             duration_ms=duration,
             first_byte_ms=duration // 3,
+            first_token_ms=duration // 2 if number % 2 else None,
             total_ms=duration + 5,
             # Half of it comes from one machine.
             source_ip="203.0.113.7" if chance.random() < 0.5 else f"198.51.100.{number % 250}",

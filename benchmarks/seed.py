@@ -13,6 +13,7 @@ import argparse
 import math
 import random
 import time
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -501,7 +502,11 @@ def _request(
         duration = int(min(chance.lognormvariate(6.9, 0.7) * size * slower, 240_000))
         if outcome not in ("ok", "client_gone"):
             duration = int(chance.lognormvariate(5.0, 0.5))
-        first = max(1, int(duration * (0.25 if is_stream else 0.92)))
+        usage, out = _usage(chance) if outcome == "ok" else ("", 0)
+        word, first = None, max(1, int(duration * 0.92))
+        if is_stream and outcome in ("ok", "client_gone"):
+            word, duration = _spoken(chance, model, slower, duration, out)
+            first = max(1, int(word * chance.uniform(0.5, 0.98)))
         is_last = outcome in ("ok", "request_fault", "client_gone") or turn == _TRIES
         yield AttemptRecord(
             id=f"{exchange[:30]}{turn:02x}",
@@ -528,7 +533,8 @@ def _request(
             error=words,
             user_agent=_AGENTS[client % len(_AGENTS)],
             request_body="",
-            usage=_usage(chance) if outcome == "ok" else "",
+            usage=usage,
+            first_token_ms=word,
         )
         if is_last:
             return
@@ -547,10 +553,22 @@ def _end(chance: random.Random, trouble: Sequence[Incident]) -> tuple[str, int, 
     return "ok", 200, "", ""
 
 
-def _usage(chance: random.Random) -> str:
+def _usage(chance: random.Random) -> tuple[str, int]:
+    """What an answer says of its tokens, and how many come out."""
     put_in, out = int(chance.lognormvariate(6.5, 1)), int(chance.lognormvariate(5.2, 0.9))
     total = put_in + out
-    return f'{{"prompt_tokens":{put_in},"completion_tokens":{out},"total_tokens":{total}}}'
+    said = f'{{"prompt_tokens":{put_in},"completion_tokens":{out},"total_tokens":{total}}}'
+    return said, out
+
+
+def _spoken(
+    chance: random.Random, model: str, slower: float, duration: int, out: int
+) -> tuple[int, int]:
+    """(first token, end) of a stream, ms: each model writes at a pace of its own."""
+    word = min(int(chance.lognormvariate(6.0, 0.55) * slower), duration)
+    pace_ms = 4 + zlib.crc32(model.encode()) % 16
+    each = chance.lognormvariate(math.log(pace_ms), 0.25) * slower
+    return word, min(word + int(each * out), 240_000) if out else duration
 
 
 def main() -> None:

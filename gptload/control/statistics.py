@@ -42,6 +42,7 @@ MOST_POINTS: Final = 300
 # Who writes a group's error rules names reasons: one tally tells so many ends apart.
 _MOST_ENDS: Final = 100
 _REASON_CHARACTERS: Final = 128
+_LISTS: Final = 3  # that a row has at least
 
 End = tuple[bool, str, int, str]
 """How an attempt ended: whether the client got it, outcome, status, reason."""
@@ -58,6 +59,10 @@ class Tally:
         ends: attempts by their end.
         total_ms, first_byte_ms: number of requests by bucket of the histogram.
         spent: tokens and cost of all attempts.
+        first_token_ms: number of streams, as the two above.
+        per_token_us: number of streams by the time that each token after the first took.
+            Microseconds, in the same buckets: whole milliseconds tell fast models apart
+            too badly.
     """
 
     requests: int = 0
@@ -67,12 +72,14 @@ class Tally:
     total_ms: dict[int, int] = field(factory=dict)
     first_byte_ms: dict[int, int] = field(factory=dict)
     spent: Spending = field(factory=Spending)
+    first_token_ms: dict[int, int] = field(factory=dict)
+    per_token_us: dict[int, int] = field(factory=dict)
 
-    def count(self, record: AttemptRecord, total_ms: int | None, first_byte_ms: int | None) -> None:
+    def count(self, record: AttemptRecord, total_ms: int | None) -> None:
         """One more attempt.
 
         Args:
-            total_ms, first_byte_ms: its durations for this subject; None counts for none.
+            total_ms: how long this subject took; with None, no time of the attempt counts.
         """
         self.attempts += 1
         if record.is_final:
@@ -81,13 +88,19 @@ class Tally:
         status = _some_status(record.status_code)
         end = (record.is_final, record.outcome[:32], status, record.reason[:_REASON_CHARACTERS])
         self._end(end, 1)
-        if total_ms is not None:
-            _more(self.total_ms, bucket_of(total_ms), 1)
-        if first_byte_ms is not None:
-            _more(self.first_byte_ms, bucket_of(first_byte_ms), 1)
         spent = spent_by(record)
         if spent is not None:
             self.spent.add(spent)
+        if total_ms is None:
+            return
+        _more(self.total_ms, bucket_of(total_ms), 1)
+        if record.first_byte_ms is not None:
+            _more(self.first_byte_ms, bucket_of(record.first_byte_ms), 1)
+        if record.first_token_ms is not None:
+            _more(self.first_token_ms, bucket_of(record.first_token_ms), 1)
+        per_token_us = _per_token_us(record, 0 if spent is None else spent.output)
+        if per_token_us is not None:
+            _more(self.per_token_us, bucket_of(per_token_us), 1)
 
     def add(self, other: Tally) -> None:
         """Everything that the other one holds too."""
@@ -96,28 +109,29 @@ class Tally:
         self.attempts += other.attempts
         for end, count in other.ends.items():
             self._end(end, count)
-        for bucket, count in other.total_ms.items():
-            _more(self.total_ms, bucket, count)
-        for bucket, count in other.first_byte_ms.items():
-            _more(self.first_byte_ms, bucket, count)
+        for mine, its in zip(self._histograms(), other._histograms(), strict=True):
+            for bucket, count in its.items():
+                _more(mine, bucket, count)
         self.spent.add(other.spent)
 
     def take(self, requests: int, succeeded: int, attempts: int, detail: str) -> None:
         """As `add`, of the tally whose parts a row holds."""
         # Hot: ten thousand rows are one answer, so no tally is made of each, and the sums are
         # written out; benchmarks/logs.py prices it.
-        ends, total_ms, first_byte_ms, *spent = orjson.loads(detail)
+        ends, total_ms, first_byte_ms, *more = orjson.loads(detail)
         self.requests += requests
         self.succeeded += succeeded
         self.attempts += attempts
         for final, outcome, status, why, count in ends:
             self._end((bool(final), outcome, status, why), count)
-        for mine, numbers in ((self.total_ms, total_ms), (self.first_byte_ms, first_byte_ms)):
+        if more and more[0]:
+            self.spent.add(read_spending(more[0]))
+        # Rows of older versions have fewer.
+        stored = (total_ms, first_byte_ms, *more[1:])
+        for mine, numbers in zip(self._histograms(), stored, strict=False):
             known = mine.get
             for bucket, count in zip(numbers[::2], numbers[1::2], strict=True):
                 mine[bucket] = known(bucket, 0) + count
-        if spent:
-            self.spent.add(read_spending(spent[0]))
 
     def _end(self, end: End, count: int) -> None:
         ends = self.ends
@@ -125,30 +139,42 @@ class Tally:
             end = (end[0], end[1], 0, "")
         ends[end] = ends.get(end, 0) + count
 
+    def _histograms(self) -> tuple[dict[int, int], ...]:
+        """In the order in which rows hold them."""
+        return self.total_ms, self.first_byte_ms, self.first_token_ms, self.per_token_us
+
     def detail(self) -> str:
-        """What isn't in columns of its own, as JSON of what isn't zero."""
-        lists = [
-            [[int(final), *rest, count] for (final, *rest), count in self.ends.items()],
-            _flat(self.total_ms),
-            _flat(self.first_byte_ms),
-        ]
-        if self.spent.counted:
-            lists.append(self.spent.numbers())
+        """What isn't in columns of its own, as JSON of what isn't zero.
+
+        Three lists at least: ends, and the histograms of total and first byte. Then what
+        was spent, and the histograms of first token and of time per output token, without
+        the empty ones at the end. Rows of older versions have fewer, and theirs read ours.
+        """
+        total_ms, first_byte_ms, *later = map(_flat, self._histograms())
+        ends = [[int(final), *rest, count] for (final, *rest), count in self.ends.items()]
+        lists: list[list[Any]] = [ends, total_ms, first_byte_ms, self.spent.numbers(), *later]
+        while len(lists) > _LISTS and not lists[-1]:
+            lists.pop()
         return orjson.dumps(lists).decode()
 
 
 def read_tally(requests: int, succeeded: int, attempts: int, detail: str) -> Tally:
     """The tally whose parts a row holds."""
-    ends, total_ms, first_byte_ms, *spent = orjson.loads(detail)
-    return Tally(
-        requests,
-        succeeded,
-        attempts,
-        {(bool(final), outcome, status, why): n for final, outcome, status, why, n in ends},
-        _unflat(total_ms),
-        _unflat(first_byte_ms),
-        read_spending(spent[0]) if spent else Spending(),
-    )
+    tally = Tally()
+    tally.take(requests, succeeded, attempts, detail)
+    return tally
+
+
+def _per_token_us(record: AttemptRecord, output_tokens: int) -> int | None:
+    """Microseconds that each output token after the first took, of a stream that is whole.
+
+    Of one that broke off nobody knows how many tokens came; and one that came in one
+    piece says nothing of how fast it was written.
+    """
+    if record.first_token_ms is None or output_tokens < 2 or record.outcome != "ok":
+        return None
+    written_ms = record.duration_ms - record.first_token_ms
+    return written_ms * 1000 // (output_tokens - 1) if written_ms > 0 else None
 
 
 def _some_status(status: int) -> int:
@@ -161,10 +187,6 @@ def _more(counts: dict[int, int], bucket: int, count: int) -> None:
 
 def _flat(counts: Mapping[int, int]) -> list[int]:
     return [number for pair in sorted(counts.items()) for number in pair]
-
-
-def _unflat(numbers: Sequence[int]) -> dict[int, int]:
-    return dict(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 @frozen
@@ -250,6 +272,7 @@ def facts(record: AttemptRecord, spent: Spending | None = None) -> AttemptRecord
         status_code=_some_status(record.status_code),
         duration_ms=_some_ms(record.duration_ms),
         first_byte_ms=None if record.first_byte_ms is None else _some_ms(record.first_byte_ms),
+        first_token_ms=None if record.first_token_ms is None else _some_ms(record.first_token_ms),
         total_ms=_some_ms(record.total_ms),
         upstream=_origin(record.upstream),
         error="",
@@ -278,11 +301,7 @@ def fold(records: Iterable[AttemptRecord]) -> dict[tuple[int, Subject], Tally]:
             cell = cells[place] = _Cell(
                 group_name=record.group_name, parent_name=record.parent_group_name
             )
-        cell.tally.count(
-            record,
-            record.total_ms if final else None,
-            record.first_byte_ms if final else None,
-        )
+        cell.tally.count(record, record.total_ms if final else None)
         # A key or an upstream is judged by its own attempts, not by the client's wait.
         single = []
         if record.key_id:
@@ -291,7 +310,7 @@ def fold(records: Iterable[AttemptRecord]) -> dict[tuple[int, Subject], Tally]:
             single.append(of_upstream(record.group_id, _origin(record.upstream)))
         for subject in single:
             tally = _at(found, minute, subject)
-            tally.count(record, record.duration_ms, record.first_byte_ms)
+            tally.count(record, record.duration_ms)
     for (minute, group_id, parent_id, model), cell in cells.items():
         subjects = [EVERYTHING, of_group(group_id, cell.group_name), of_model(model)]
         subjects.append(of_pair(group_id, model))

@@ -7,7 +7,8 @@ one of its parts.
 **Buckets.** Whole milliseconds. Each of 0 to 15 has a bucket of its own; from there on
 each doubling is cut into 8 of equal width: 16–17, 18–19, … 30–31, 32–35, 36–39, … So no
 bucket is wider than an eighth of its lower bound. 160 buckets reach up to 2^22 - 1 ms,
-70 minutes; what is longer counts as that.
+70 minutes; what is longer counts as that. Whoever has to tell shorter times apart counts
+another unit in the same buckets, and says so.
 
 Source: the log-linear buckets of Gil Tene's HdrHistogram, with 3 bits of precision.
 """

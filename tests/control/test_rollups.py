@@ -169,7 +169,13 @@ async def test_who_looks_twice_at_once_counts_nothing_twice(database: Database) 
 
 @given(st.integers(-(2**63), 2**63 - 1), st.integers(-(2**63), 2**63 - 1), st.text(max_size=300))
 def test_facts_count_as_their_record_does(status: int, duration: int, model: str) -> None:
-    record = make_record(status_code=status, total_ms=duration, first_byte_ms=duration, model=model)
+    record = make_record(
+        status_code=status,
+        total_ms=duration,
+        first_byte_ms=duration,
+        first_token_ms=duration,
+        model=model,
+    )
     assert fold([facts(record)]) == fold([record])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gptload.control.spending import Spending
 from gptload.control.statistics import (
     DAY,
     EVERYTHING,
@@ -28,13 +30,14 @@ from gptload.control.statistics import (
     read_tally,
     spans,
 )
-from gptload.core.histogram import ERROR, percentiles
+from gptload.core.histogram import ERROR, bucket_of, percentiles
 from gptload.core.record import AttemptRecord
 from tests.parts.records import make_record
 
 NOW = 1_800_000_000.0
 AT = 1_800_000_000
 
+SPENT = Spending(input=9, output=101, counted=1).summary()
 records = st.builds(
     make_record,
     at=st.floats(NOW - 3 * DAY, NOW),
@@ -46,6 +49,9 @@ records = st.builds(
     status_code=st.sampled_from([200, 429, 503]),
     total_ms=st.integers(0, 10**7),
     first_byte_ms=st.one_of(st.none(), st.integers(0, 10**6)),
+    first_token_ms=st.one_of(st.none(), st.integers(0, 10**6)),
+    duration_ms=st.integers(0, 10**7),
+    usage=st.sampled_from(["", Spending(output=1, counted=1).summary(), SPENT]),
     is_final=st.booleans(),
 )
 
@@ -73,6 +79,54 @@ def test_a_client_waits_for_all_attempts_and_a_key_answers_for_its_own() -> None
     at = AT
     assert found[at, EVERYTHING].total_ms == {9: 1}
     assert found[at, of_key(7)].total_ms == {6: 1, 3: 1}
+
+
+def test_streams_tell_two_times_more() -> None:
+    record = make_record(first_byte_ms=80, first_token_ms=200, duration_ms=755, usage=SPENT)
+    tally = add(record)
+    assert tally.first_byte_ms == {bucket_of(80): 1}
+    assert tally.first_token_ms == {bucket_of(200): 1}
+    assert tally.per_token_us == {bucket_of(5550): 1}  # 555 ms for 100 tokens after the first
+    tally.add(add(record._replace(duration_ms=855)))  # 5.55 and 6.55 ms are told apart
+    assert sorted(tally.per_token_us) == [bucket_of(5550), bucket_of(6550)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"first_token_ms": None},  # no stream
+        {"usage": ""},  # it doesn't say
+        {"usage": Spending(output=1, counted=1).summary()},  # none after the first
+        {"outcome": "upstream_fault"},  # it broke off: how many came isn't known
+        {"outcome": "client_gone"},
+        {"duration_ms": 200},  # all in one piece
+        {"is_final": False},
+    ],
+)
+def test_what_has_no_time_per_token_counts_for_none(changes: dict[str, object]) -> None:
+    record = make_record(first_token_ms=200, duration_ms=755, usage=SPENT)
+    assert add(record).per_token_us
+    assert add(record._replace(**changes)).per_token_us == {}
+
+
+def test_rows_of_the_versions_before_are_read_and_added_to() -> None:
+    """They know nothing of first tokens, and the first ones nothing of tokens."""
+    ends, spent = [[1, "ok", 200, "", 2]], Spending(output=7, counted=1)
+    for older in ([ends, [9, 2], [4, 2]], [ends, [9, 2], [4, 2], spent.numbers()]):
+        tally = read_tally(2, 2, 2, json.dumps(older))
+        assert (tally.first_token_ms, tally.per_token_us) == ({}, {})
+        assert json.loads(tally.detail()) == older
+        tally.add(add(make_record(first_token_ms=200, duration_ms=755, usage=SPENT)))
+        both = read_tally(3, 3, 3, tally.detail())
+        assert both == tally
+        assert sum(both.first_token_ms.values()) == 1
+        assert sum(both.total_ms.values()) == 3
+
+
+def test_a_row_of_streams_that_tell_no_tokens_has_its_first_tokens_in_their_place() -> None:
+    tally = add(make_record(first_token_ms=200))
+    assert not tally.spent.counted
+    assert read_tally(1, 1, 1, tally.detail()) == tally
 
 
 @given(st.lists(records, max_size=30), st.integers(0, 30))
@@ -134,7 +188,7 @@ def test_percentiles_of_merged_minutes_are_those_of_all_durations(
 def test_ends_without_number_are_told_apart_only_so_far_and_none_is_lost() -> None:
     tally = Tally()
     for number in range(500):
-        tally.count(make_record(outcome="rate_limited", reason=f"reason {number}"), 1, None)
+        tally.count(make_record(outcome="rate_limited", reason=f"reason {number}"), 1)
     assert len(tally.ends) <= 101
     assert sum(tally.ends.values()) == tally.attempts == 500
 

@@ -299,9 +299,14 @@ def _operations() -> dict[tuple[str, str], Operation]:
             query={**_STATISTICS, "step": "seconds from point to point"},
         ),
         ("GET", "/api/stats/latency"): Operation(
-            "How durations are spread, by points of time: a grid of buckets.",
+            "How durations are spread, by points of time: a grid of buckets. `first_token` and "
+            "`per_token`, the time per output token after the first, are of streams.",
             data=dict[str, Any],
-            query={**_STATISTICS, "kind": "total or first_byte", "step": "as in series"},
+            query={
+                **_STATISTICS,
+                "kind": "total, first_byte, first_token or per_token",
+                "step": "as in series",
+            },
         ),
         ("GET", "/api/stats/errors"): Operation(
             "What failed, by outcome, status and reason.",

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
+from gptload.control.admin.figures import DISTRIBUTIONS, figures_json
 from gptload.control.admin.replies import reply
 from gptload.control.admin.requests import identifier, moment, query, whole_number
 from gptload.control.admin.routing import make_routes
@@ -24,7 +25,6 @@ from gptload.control.db.database import Database
 from gptload.control.db.queries import statistics
 from gptload.control.db.queries.keys import open_for_people
 from gptload.control.groups import FRESH_S, Drain
-from gptload.control.spending import KINDS, Spending
 from gptload.control.statistics import (
     DAY,
     EVERYTHING,
@@ -42,7 +42,6 @@ from gptload.control.statistics import (
 )
 from gptload.control.waiting import at_most
 from gptload.core.errors import ValidationFailed
-from gptload.core.histogram import BUCKETS, bounds_of, percentiles
 from gptload.core.vault import Vault, mask
 
 _LONGEST_S: Final = 1830 * DAY
@@ -123,10 +122,12 @@ class StatisticsRoutes:
         asked = await self._asked(request)
         before = asked.before()
         now, then = await self._database.read(_both, asked, before)
-        shown = _range_json(asked) | {"current": _figures(now, asked.seconds(asked.subject.kind))}
+        shown = _range_json(asked) | {
+            "current": figures_json(now, asked.seconds(asked.subject.kind))
+        }
         shown["previous"] = None
         if before is not None:
-            elapsed = _figures(then, before.seconds(asked.subject.kind))
+            elapsed = figures_json(then, before.seconds(asked.subject.kind))
             shown["previous"] = _range_json(before) | elapsed
         return reply(request, shown)
 
@@ -153,31 +154,30 @@ class StatisticsRoutes:
     @routes.route("/api/stats/latency", methods=["GET"])
     async def latency(self, request: IRequest) -> bytes:
         kind = query(request, "kind") or "total"
-        if kind not in ("total", "first_byte"):
-            raise ValidationFailed("kind is total or first_byte")
+        chosen = DISTRIBUTIONS.get(kind)
+        if chosen is None:
+            *most, last = DISTRIBUTIONS
+            raise ValidationFailed(f"kind is {', '.join(most)} or {last}")
         asked = await self._asked(request)
         line = asked.axis(_step(request))
         found = await self._database.read(statistics.points, asked.subject, line)
-        by_point = {
-            at: tally.total_ms if kind == "total" else tally.first_byte_ms
-            for at, tally in found.items()
-        }
+        by_point = {at: chosen.counts(tally) for at, tally in found.items()}
         whole: dict[int, int] = {}
         for counts in by_point.values():
             for bucket, count in counts.items():
                 whole[bucket] = whole.get(bucket, 0) + count
         columns = [
             {"at": at, "label": line.label(at)}
-            | _percentiles(by_point.get(at, {}))
+            | chosen.percentiles(by_point.get(at, {}))
             | {"counts": sorted(by_point.get(at, {}).items())}
             for at in line.points
         ]
         shown = _axis_json(line, asked) | {
             "kind": kind,
-            # Each bucket's least and greatest, in whole milliseconds, both included.
-            "bounds_ms": [bounds_of(bucket) for bucket in range(BUCKETS)],
+            # Each bucket's least and greatest in milliseconds, both included.
+            "bounds_ms": chosen.bounds(),
             "columns": columns,
-            "whole": _percentiles(whole) | {"counts": sorted(whole.items())},
+            "whole": chosen.percentiles(whole) | {"counts": sorted(whole.items())},
         }
         return reply(request, shown)
 
@@ -256,7 +256,7 @@ def _top_lists(
             "total": total,
             "items": [
                 _name_json(kind, line.subject, names, keys, vault)
-                | _figures(line.tally, asked.seconds(counted))
+                | figures_json(line.tally, asked.seconds(counted))
                 | {"requests_before": line.before[0], "attempts_before": line.before[1]}
                 for line in lines
             ],
@@ -355,51 +355,4 @@ def _axis_json(line: Axis, asked: _Asked) -> dict[str, Any]:
 def _point_json(line: Axis, at: int, tally: Tally | None) -> dict[str, Any]:
     tally = tally or Tally()
     following = line.points[line.points.index(at) + 1 :][:1] or [line.until]
-    return {"at": at, "label": line.label(at)} | _figures(tally, following[0] - at)
-
-
-def _figures(tally: Tally, seconds: float) -> dict[str, Any]:
-    """A tally, for people. What can't be known is null and never 0."""
-    outcomes: dict[str, int] = {}
-    retried: dict[str, int] = {}
-    for (final, outcome, _, _), count in tally.ends.items():
-        counts = outcomes if final else retried
-        counts[outcome] = counts.get(outcome, 0) + count
-    return {
-        "requests": tally.requests,
-        "succeeded": tally.succeeded,
-        "failed": tally.requests - tally.succeeded,
-        "success_rate": tally.succeeded / tally.requests if tally.requests else None,
-        "requests_per_s": tally.requests / seconds if seconds > 0 else None,
-        "attempts": tally.attempts,
-        "retried": tally.attempts - tally.requests,
-        "outcomes": outcomes,
-        "retried_outcomes": retried,
-        "latency": _percentiles(tally.total_ms),
-        "first_byte": _percentiles(tally.first_byte_ms),
-    } | _spending_json(tally.spent)
-
-
-def _spending_json(spent: Spending) -> dict[str, Any]:
-    """Tokens are null where no answer told of any, the cost where no price is known.
-
-    `priced_share`: how much of the tokens the cost is of, from 0 to 1.
-    """
-    whole = spent.input + spent.output
-    return {
-        "tokens": {kind: getattr(spent, kind) for kind in KINDS} if spent.counted else None,
-        "cost_nano_usd": spent.cost_nano if spent.priced else None,
-        "attempts_with_usage": spent.counted,
-        "attempts_priced": spent.priced,
-        "priced_share": spent.priced_tokens / whole if whole else None,
-    }
-
-
-def _percentiles(counts: dict[int, int]) -> dict[str, Any]:
-    half, most, nearly_all = percentiles(counts, (0.5, 0.95, 0.99))
-    return {
-        "count": sum(counts.values()),
-        "p50_ms": half,
-        "p95_ms": most,
-        "p99_ms": nearly_all,
-    }
+    return {"at": at, "label": line.label(at)} | figures_json(tally, following[0] - at)

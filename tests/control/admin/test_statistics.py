@@ -65,7 +65,8 @@ async def test_nothing_is_unknown_and_not_zero(admin: Admin) -> None:
     now = summary["current"]
     assert now["requests"] == 0
     assert now["success_rate"] is None
-    assert now["latency"] == {"count": 0, "p50_ms": None, "p95_ms": None, "p99_ms": None}
+    for kind in ("latency", "first_byte", "first_token", "per_token"):
+        assert now[kind] == {"count": 0, "p50_ms": None, "p95_ms": None, "p99_ms": None}
 
 
 async def test_parts_are_told_apart(admin: Admin) -> None:
@@ -120,6 +121,55 @@ async def test_the_columns_of_the_grid_add_up_to_the_requests(admin: Admin) -> N
     assert low <= 100 <= high
     first_byte = await ask(admin, "latency", kind="first_byte")
     assert first_byte["whole"]["counts"] == [[bucket_of(80), 12]]
+
+
+async def streams(admin: Admin) -> None:
+    """Four of 101 output tokens, the first after 100 to 400 ms; and a call that is none."""
+    now = time.time() - 120
+    said = '{"prompt_tokens":9,"completion_tokens":101}'
+    admin.write_journal(
+        make_record(at=now),
+        *(
+            make_record(at=now, first_token_ms=first, duration_ms=first + each, usage=said)
+            for first, each in ((100, 500), (200, 600), (300, 700), (400, 30))
+        ),
+    )
+
+
+async def test_the_times_of_streams_are_of_streams_only(admin: Admin) -> None:
+    await streams(admin)
+    figures = (await ask(admin, "summary"))["current"]
+    assert [figures[kind]["count"] for kind in ("latency", "first_byte")] == [5, 5]
+    assert [figures[kind]["count"] for kind in ("first_token", "per_token")] == [4, 4]
+    assert figures["first_token"]["p50_ms"] == pytest.approx(200, rel=0.125)
+    assert figures["first_token"]["p99_ms"] == pytest.approx(400, rel=0.125)
+    assert figures["per_token"]["p50_ms"] == pytest.approx(5, rel=0.125)
+    assert figures["per_token"]["p99_ms"] == pytest.approx(7, rel=0.125)
+    (point,) = [p for p in (await ask(admin, "series"))["points"] if p["requests"]]
+    (item,) = (await ask(admin, "top"))["group"]["items"]
+    for kind in ("first_token", "per_token"):
+        assert point[kind] == item[kind] == figures[kind]
+
+
+async def test_the_grids_of_streams_hold_each_in_its_unit(admin: Admin) -> None:
+    await streams(admin)
+    for kind, wanted in (("first_token", (100, 200, 300, 400)), ("per_token", (0.3, 5, 6, 7))):
+        grid = await ask(admin, "latency", kind=kind)
+        assert grid["kind"] == kind
+        whole = grid["whole"]
+        assert [count for _, count in whole["counts"]] == [1, 1, 1, 1]
+        for (bucket, _), exact in zip(whole["counts"], wanted, strict=True):
+            low, high = grid["bounds_ms"][bucket]
+            assert low <= exact <= high
+            assert high - low <= exact / 8
+        low, high = grid["bounds_ms"][whole["counts"][-1][0]]
+        assert low <= whole["p99_ms"] <= high
+
+
+async def test_a_kind_that_is_none_is_refused_with_those_that_there_are(admin: Admin) -> None:
+    answer = await admin.call("GET", "/api/stats/latency?kind=last_byte")
+    assert answer.status == 400
+    assert answer.said["message"] == "kind is total, first_byte, first_token or per_token"
 
 
 async def test_errors_by_class_with_requests_and_attempts(admin: Admin) -> None:
