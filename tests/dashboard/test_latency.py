@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page, Response, expect
 
+from gptload.core.histogram import ERROR, bucket_of
 from gptload.core.record import encode
 from gptload.proxy.journal import SUFFIX
 from tests.dashboard.browser import Visitor
@@ -25,6 +28,9 @@ MANY = 31
 """As many requests as a percentile needs to say anything, and one more."""
 MINUTES = {9: 3, 7: 1, 4: 12, 3: 5}
 """So many minutes ago, so many requests."""
+STREAMS, HEAD_MS, INTERVAL_MS = 6, 30, 40
+TOKENS_OUT = 12
+"""As `tests.upstream.answers` says."""
 # Of the heat-map: where its cells begin, and the room of its axis.
 LEFT, BOTTOM, MOST_ROWS = 56, 24, 40
 
@@ -164,3 +170,82 @@ def test_percentiles_of_few_requests_are_marked(
     expect(many).not_to_contain_text("few requests")
     expect(few).to_have_class(re.compile("thin"))
     expect(page.get_by_text("Figures of fewer than 30 requests")).to_be_visible()
+
+
+def test_the_times_of_streams_are_those_of_the_upstreams_script(
+    visitor_of: Visit, own_service: Callable[..., Service], upstream: Upstream
+) -> None:
+    """First token and time per output token: in the log, on the page and in the metrics.
+
+    Half of the streams are let go before their first word. None of it is early: each part
+    is sent no sooner than the script says.
+    """
+    service = own_service(METRICS_TOKEN=TOKEN).start()
+    service.keep_secret(TOKEN)
+    keys = ["sk-spoken-0001-0123456789"]
+    service.create_group("spoken", "openai", upstream.url, keys)
+    hold = {"stream_hold_milliseconds": 0}
+    service.create_group(
+        "let-go", "openai", upstream.url, ["sk-let-go-0001-0123456789"], config=hold
+    )
+    upstream.script(pace=Step(head_delay_ms=HEAD_MS, interval_ms=INTERVAL_MS, events=3))
+    for name in ("spoken", "let-go") * (STREAMS // 2):
+        service.ask(chat(name, stream=True, stream_options={"include_usage": True}))
+    service.ask(chat("spoken"))
+    rows = service.wait_logs(STREAMS + 1)
+    streams = [row for row in rows if row["is_stream"]]
+    assert [row["first_token_ms"] for row in rows if not row["is_stream"]] == [None]
+    for row in streams:
+        # A role, three words, a reason to stop, the tokens, an end.
+        assert row["first_byte_ms"] >= HEAD_MS
+        assert row["first_token_ms"] >= HEAD_MS + INTERVAL_MS
+        assert row["first_byte_ms"] <= row["first_token_ms"] <= row["duration_ms"]
+        assert row["duration_ms"] >= HEAD_MS + 6 * INTERVAL_MS
+        assert row["output_tokens"] == TOKENS_OUT
+    first = [row["first_token_ms"] for row in streams]
+    # What the node came to read in one piece, because it was busy, has none.
+    each_us = [
+        (row["duration_ms"] - row["first_token_ms"]) * 1000 // (TOKENS_OUT - 1)
+        for row in streams
+        if row["duration_ms"] > row["first_token_ms"]
+    ]
+
+    guest = visitor_of(service).sign_in()
+    for kind, tab, exact, unit in (
+        ("first_token", "First token", first, 1),
+        ("per_token", "Time per output token", each_us, 1000),
+    ):
+        page, told = read(guest, f"/latency?range=15m&kind={kind}", f"/api/stats/latency.*{kind}")
+        expect(page.get_by_role("radio", name=tab)).to_be_checked()
+        buckets = Counter(bucket_of(one) for one in exact)
+        assert told["whole"]["counts"] == [list(pair) for pair in sorted(buckets.items())]
+        figures = page.locator(".figures > *")
+        expect(figures.nth(3)).to_contain_text(re.compile(rf"Streams\s*{len(exact)}\b"))
+        for place, name in enumerate(("p50_ms", "p95_ms", "p99_ms")):
+            assert (
+                min(exact) * (1 - ERROR) <= told["whole"][name] * unit <= max(exact) * (1 + ERROR)
+            )
+            expect(figures.nth(place)).to_contain_text(shown(told["whole"][name]))
+        lines = page.get_by_role("row").filter(has_text=re.compile("spoken|let-go"))
+        expect(lines).to_have_count(2)
+        for line in lines.all():
+            expect(line.get_by_role("cell").nth(1)).to_contain_text(re.compile("[1-9]"))
+
+    status, text = service.call("GET", "/metrics", key=TOKEN)
+    assert status == 200
+    for name in ("spoken", "let-go"):
+        of_group = [row["first_token_ms"] for row in streams if row["group_name"] == name]
+        told_of = (
+            rf'gptload_first_token_seconds_(\w+)\{{group="{name}"(?:,le="(.+?)")?\}} ([0-9.]+)'
+        )
+        told_by = {(what, bound): float(value) for what, bound, value in re.findall(told_of, text)}
+        assert told_by["count", ""] == STREAMS // 2
+        assert told_by["sum", ""] == pytest.approx(sum(of_group) / 1000)
+        for bound in (0.064, 0.128, 0.256, 0.512):
+            shorter = sum(one < bound * 1000 for one in of_group)
+            assert told_by["bucket", f"{bound:g}"] == shorter
+
+
+def shown(ms: float) -> str:
+    """As people read it, from ten milliseconds to a second."""
+    return f"{int(ms + 0.5)} ms" if ms < 999.5 else f"{ms / 1000:.2f} s"

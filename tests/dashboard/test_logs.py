@@ -54,6 +54,36 @@ def test_a_call_with_two_failed_attempts_is_one_row_and_a_waterfall_of_three(
     expect(drawer).to_contain_text("The client got")
 
 
+def test_a_stream_says_when_its_first_token_came_and_a_whole_answer_has_none(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """In the list, and in the request's waterfall with the pace after it."""
+    service.create_group(name, "openai", upstream.url, [f"sk-{name}-1-0123456789"])
+    upstream.script(pace=Step(head_delay_ms=20, interval_ms=30))
+    service.ask(chat(name))
+    service.ask(chat(name, stream=True, stream_options={"include_usage": True}))
+    found = service.wait_logs(2, group_name=name)
+    stream = next(row for row in found if row["is_stream"])
+    assert stream["first_token_ms"] is not None
+    guest = visitor()
+    page = guest.open(f"/logs?group={name}&cols=time,token,first")
+    expect(page.get_by_role("columnheader")).to_have_text(["Time", "First token", "First byte"])
+    token = rows(page).locator("[role=gridcell]:nth-child(2)")
+    expect(token).to_have_text([_shown(stream["first_token_ms"]), "—"])
+    drawer = page.get_by_role("dialog")
+    rows(page).first.locator("[role=gridcell]").first.click()
+    expect(drawer).to_contain_text(f"first token after {_shown(stream['first_token_ms'])}")
+    expect(drawer).to_contain_text(re.compile("[0-9] (ms|s) per output token"))
+    expect(drawer.locator(".track .token")).to_have_count(1)
+    page.keyboard.press("j")
+    expect(drawer).not_to_contain_text("first token after")
+    expect(drawer.locator(".track .token")).to_have_count(0)
+
+
+def _shown(ms: int) -> str:
+    return f"{ms} ms" if ms < 1000 else f"{ms / 1000:.2f} s"
+
+
 def test_filters_hold_alone_and_together_and_are_in_the_address(
     world: World, visitor: Visit, service: Service
 ) -> None:

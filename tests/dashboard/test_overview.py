@@ -14,7 +14,7 @@ from tests.dashboard.world import World
 from tests.parts.calls import chat
 from tests.parts.service import Service
 
-CARDS = ("Requests/s", "Success", "Latency p95", "First byte p95", "Tokens/s", "Cost")
+CARDS = ("Requests/s", "Success", "Latency p95", "First token p95", "Tokens/s", "Cost")
 
 
 def drag_chart(page: Page) -> None:

@@ -42,6 +42,10 @@ export interface Figures {
   retried_outcomes: Record<string, number>;
   latency: Percentiles;
   first_byte: Percentiles;
+  /** Of streams. */
+  first_token: Percentiles;
+  /** Of streams: the time of each output token after the first, in fractions too. */
+  per_token: Percentiles;
   /** Null where no answer told of any. */
   tokens: Record<
     'input' | 'output' | 'cached' | 'cache_write' | 'reasoning' | 'audio',
@@ -82,8 +86,8 @@ export interface Series extends Axis {
 }
 
 export interface Latency extends Axis {
-  kind: 'total' | 'first_byte';
-  /** Each bucket's least and greatest, whole milliseconds, both included. */
+  kind: 'total' | 'first_byte' | 'first_token' | 'per_token';
+  /** Each bucket's least and greatest, both included: whole ms, per token whole µs. */
   bounds_ms: [number, number][];
   columns: (Percentiles & { at: number; label: string; counts: [number, number][] })[];
   whole: Percentiles & { counts: [number, number][] };

@@ -59,6 +59,10 @@ test.each([
 
 test.each([
   [0, '0 ms'],
+  [0.3456, '0.35 ms'],
+  [5.632, '5.6 ms'],
+  [8, '8 ms'],
+  [9.5, '10 ms'],
   [840.4, '840 ms'],
   [999.6, '1.00 s'],
   [1840, '1.84 s'],
@@ -107,6 +111,8 @@ describe('a change has arrow and sign', () => {
     expect(format.moved(620, 660)).toEqual({ text: '▼ 40 ms', direction: 'down' });
     expect(format.moved(2000, 500)).toEqual({ text: '▲ 1.50 s', direction: 'up' });
     expect(format.moved(5, 5)?.text).toBe('± 0');
+    expect(format.moved(620.4, 620)?.text).toBe('± 0');
+    expect(format.moved(5.12, 5.6)).toEqual({ text: '▼ 0.48 ms', direction: 'down' });
   });
 
   test('is none without something to compare with', () => {

@@ -61,9 +61,10 @@ export function percent(rate: Maybe, locale = 'en-US', decimals = 2): string {
   return `${numbers(locale, options).format(scaled / scale)} %`;
 }
 
-/** 840 ms, 1.84 s, 2 m 05 s, 3 h 04 m, 5 d 2 h. */
+/** 5.6 ms, 840 ms, 1.84 s, 2 m 05 s, 3 h 04 m, 5 d 2 h. */
 export function duration(ms: Maybe, locale = 'en-US'): string {
   if (!isKnown(ms)) return UNKNOWN;
+  if (Math.abs(ms) < FEW_MS) return `${numbers(locale, TWO_FIGURES).format(ms)} ms`;
   if (ms < 999.5) return `${numbers(locale, { maximumFractionDigits: 0 }).format(ms)} ms`;
   if (ms < 59_995) {
     const options = { minimumFractionDigits: 2, maximumFractionDigits: 2 };
@@ -74,6 +75,10 @@ export function duration(ms: Maybe, locale = 'en-US'): string {
   if (s < 86_400) return `${Math.floor(s / 3600)} h ${two(Math.floor(s / 60) % 60)} m`;
   return `${Math.floor(s / 86_400)} d ${Math.floor(s / 3600) % 24} h`;
 }
+
+/** Under it, whole ms would hide by how much two of them differ. */
+const FEW_MS = 9.5;
+const TWO_FIGURES = { maximumSignificantDigits: 2 };
 
 function two(value: number): string {
   return String(value).padStart(2, '0');
@@ -122,7 +127,8 @@ export function points(now: Maybe, before: Maybe, locale = 'en-US'): Change | nu
 export function moved(now: Maybe, before: Maybe, locale = 'en-US'): Change | null {
   if (!isKnown(now) || !isKnown(before)) return null;
   const by = now - before;
-  if (Math.abs(by) < 0.5) return { text: '± 0', direction: 'same' };
+  if (Math.abs(by) < (Math.max(now, before) < FEW_MS ? 0.005 : 0.5))
+    return { text: '± 0', direction: 'same' };
   return { text: `${arrow(by)} ${duration(Math.abs(by), locale)}`, direction: towards(by) };
 }
 

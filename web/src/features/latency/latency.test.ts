@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 
-import { earlier, ENOUGH, isThin, ranked } from './latency';
+import type { Figures } from '@/api/shapes';
+
+import { earlier, ENOUGH, figuresOf, isOfStreams, isThin, KINDS, leastOf, ranked } from './latency';
 
 const HOUR = 3_600_000;
 const SPAN = { from: 100 * HOUR, to: 101 * HOUR };
@@ -30,4 +32,17 @@ it('ranks by a figure, and what is unknown last', () => {
   const of = (p95_ms: number | null) => ({ count: 1, p50_ms: 1, p95_ms, p99_ms: null });
   const items = [of(10), of(null), of(30)];
   expect(ranked(items, (item) => item, 'p95').map(({ p95_ms }) => p95_ms)).toEqual([30, 10, null]);
+});
+
+it('takes each kind from figures of its own', () => {
+  const of = (count: number) => ({ count, p50_ms: null, p95_ms: null, p99_ms: null });
+  const times = { latency: of(1), first_byte: of(2), first_token: of(3), per_token: of(4) };
+  const figures = times as unknown as Figures;
+  expect(KINDS.map((kind) => figuresOf(figures, kind).count)).toEqual([1, 2, 3, 4]);
+  expect(KINDS.filter(isOfStreams)).toEqual(['first_token', 'per_token']);
+});
+
+it('begins the scale of single tokens where those of answers have not begun', () => {
+  expect(leastOf('per_token')).toBeLessThan(1);
+  expect(leastOf('first_token')).toBe(leastOf('total'));
 });

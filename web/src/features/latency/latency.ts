@@ -1,9 +1,27 @@
 /** What the latency page works out. Pure. */
-import type { Percentiles } from '@/api/shapes';
+import type { Figures, Percentiles } from '@/api/shapes';
 import type { Comparison, Moments } from '@/lib/ranges';
 
 /** What the statistics are of: a key only by itself. */
 export type Subject = { group?: string; model?: string; key?: string };
+
+export const KINDS = ['total', 'first_byte', 'first_token', 'per_token'] as const;
+export type Kind = (typeof KINDS)[number];
+
+/** Whether only streams have it. */
+export function isOfStreams(kind: Kind): boolean {
+  return kind === 'first_token' || kind === 'per_token';
+}
+
+/** A line's figures of the chosen kind. */
+export function figuresOf(item: Figures, kind: Kind): Percentiles {
+  return kind === 'total' ? item.latency : item[kind];
+}
+
+/** Of a log scale: where it begins, ms. Single tokens take a hundredth of what answers do. */
+export function leastOf(kind: Kind): number {
+  return kind === 'per_token' ? 0.1 : 10;
+}
 
 /** Of fewer requests, a percentile says little: it is shown with their number. */
 export const ENOUGH = 30;

@@ -7,10 +7,8 @@ import type { Latency, Top, TopKind } from '@/api/shapes';
 import { useRange } from '@/composables/useRange';
 import { stepFor } from '@/lib/ranges';
 
-import { earlier, type Subject } from './latency';
+import { earlier, type Kind, type Subject } from './latency';
 
-export const KINDS = ['total', 'first_byte'] as const;
-export type Kind = (typeof KINDS)[number];
 export const BREAKDOWNS = ['group', 'model', 'upstream', 'key'] as const;
 
 const AGAIN_MS = 60_000;

@@ -42,6 +42,7 @@ const ROW: Row = {
   method: 'POST',
   duration_ms: 300,
   first_byte_ms: 200,
+  first_token_ms: null,
   total_ms: 1300,
   request_type: 'final',
   upstream_addr: 'https://api.example/v1',

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { blamedFor, costText, curl, marksOf, type Row, summed, timeline } from './rows';
+import { blamedFor, costText, curl, marksOf, perToken, type Row, summed, timeline } from './rows';
 
 function row(changed: Partial<Row>): Row {
   return {
@@ -20,6 +20,7 @@ function row(changed: Partial<Row>): Row {
     method: 'POST',
     duration_ms: 300,
     first_byte_ms: 200,
+    first_token_ms: null,
     total_ms: 300,
     request_type: 'final',
     upstream_addr: 'https://api.example/v1',
@@ -40,13 +41,14 @@ describe('the waterfall', () => {
         id: 'c',
         timestamp: '2026-11-25T12:04:31.200Z',
         first_byte_ms: 610,
+        first_token_ms: 880,
         duration_ms: 4000,
       }),
     ]);
-    expect(bars.map(({ from, first, to }) => [from, first, to])).toEqual([
-      [0, 100, 120],
-      [150, null, 200],
-      [200, 810, 4200],
+    expect(bars.map(({ from, first, token, to }) => [from, first, token, to])).toEqual([
+      [0, 100, null, 120],
+      [150, null, null, 200],
+      [200, 810, 1080, 4200],
     ]);
     expect(length).toBe(4200);
   });
@@ -108,4 +110,22 @@ it('never shows a cost that there is as none', () => {
   expect(costText(62_700_000, 'en-US')).toBe('$0.06');
   expect(costText(0, 'en-US')).toBe('$0.00');
   expect(costText(null, 'en-US')).toBe('—');
+});
+
+describe('the time of an output token', () => {
+  const stream = { first_token_ms: 200, duration_ms: 755, output_tokens: 101 };
+
+  it('is that of those after the first', () => {
+    expect(perToken(row(stream))).toBe(5.55);
+  });
+
+  it.each([
+    ['no stream', { first_token_ms: null }],
+    ['an answer that tells no tokens', { output_tokens: null }],
+    ['a single token', { output_tokens: 1 }],
+    ['a stream that broke off', { outcome: 'upstream_fault' }],
+    ['a stream in one piece', { duration_ms: 200 }],
+  ])('is not known of %s', (_, changed) => {
+    expect(perToken(row({ ...stream, ...changed }))).toBeNull();
+  });
 });

@@ -31,6 +31,8 @@ export interface Row {
   duration_ms: number;
   /** From the attempt's begin to its answer's first byte. */
   first_byte_ms: number | null;
+  /** From there to a stream's first content. Null: no stream, or none was seen. */
+  first_token_ms: number | null;
   /** Of the request until this attempt's end. */
   total_ms: number;
   error_message?: string;
@@ -103,6 +105,8 @@ export interface Bar {
   from: number;
   /** Where its answer began; null: there was none. */
   first: number | null;
+  /** Where its first content came; null: not known, or no stream. */
+  token: number | null;
   to: number;
 }
 
@@ -122,10 +126,18 @@ export function timeline(attempts: readonly Row[]): Timeline {
   const bars = attempts.map((row) => {
     const from = Date.parse(row.timestamp) - begin;
     const first = row.first_byte_ms === null ? null : from + row.first_byte_ms;
-    return { row, from, first, to: from + row.duration_ms };
+    const token = row.first_token_ms === null ? null : from + row.first_token_ms;
+    return { row, from, first, token, to: from + row.duration_ms };
   });
   const length = Math.max(1, ...bars.map(({ to }) => to));
   return { bars, length, marks: marksOf(length) };
+}
+
+/** Milliseconds of each output token after the first, of a stream that is whole; else null. */
+export function perToken(row: Row): number | null {
+  const { first_token_ms: first, output_tokens: out } = row;
+  if (first === null || !out || out < 2 || outcomeOf(row) !== 'ok') return null;
+  return row.duration_ms > first ? (row.duration_ms - first) / (out - 1) : null;
 }
 
 /** About five round places from 0 on, none so near to the end that its word would be cut. */
