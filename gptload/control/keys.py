@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from attrs import evolve, frozen
@@ -222,6 +222,15 @@ class KeyCommands:
         await self.must_exist(group_id)
         now = self._clock.seconds()
         return await self._database.read(queries.count, group_id, self._told(wanted), now)
+
+    async def count_all(self, group_id: int, parts: Iterable[KeyFilter]) -> int:
+        """As `count`, of all these together; they have no key in common."""
+        found = [await self.count(group_id, part) for part in parts]
+        return sum(found)
+
+    async def last_id(self, group_id: int) -> int:
+        """The highest id of the group's keys; 0 without any."""
+        return await self._database.read(queries.last_id, group_id)
 
     async def must_exist(self, group_id: int) -> None:
         """

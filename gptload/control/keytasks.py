@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from gptload.control.db.queries.keys import KeyFilter
 from gptload.control.db.queries.tasks import TaskRow
+from gptload.control.keycourse import Course
 from gptload.control.keys import KeyCommands
 from gptload.control.probes import Probes
 from gptload.control.tasks import Run, Tasks
@@ -30,6 +31,8 @@ STEP_KEYS: Final = 1000
 SETTLED_KEYS: Final = 20_000
 # Different reasons why keys aren't proven good that a result tells apart.
 _REASONS: Final = 20
+# What a course calls the figures of a test.
+_FOUND: Final = {"valid_keys": "good", "invalid_keys": "rejected", "unproven_keys": "failed"}
 _UNREADABLE: Final = "The key can't be decrypted"
 
 
@@ -90,11 +93,26 @@ class KeyTasks:
             NotFound, TaskInProgress: there is no such group; a task of it runs.
             ValidationFailed: it can't test keys, or has none of these.
         """
+        course = Course.of(wanted, await self._keys.last_id(group_id))
+        return await self.validate_along(group_id, course)
+
+    async def validate_along(
+        self, group_id: int, course: Course, retried: int | None = None
+    ) -> TaskRow:
+        """As `validate`, of the keys of a course.
+
+        Args:
+            retried: the task that this one is the retry of.
+
+        Raises:
+            NotFound, TaskInProgress, ValidationFailed: as there.
+            NothingToRetry: that task has a retry.
+        """
         try:
             group = self._probes.group(group_id)
         except NotFound:
             raise NotFound("Group not found") from None
-        total = await self._keys.count(group_id, wanted)
+        total = await self._keys.count_all(group_id, course.parts())
         if not total:
             raise ValidationFailed(f"no keys to validate in group {group.name}")
 
@@ -106,14 +124,17 @@ class KeyTasks:
                 "unproven_keys": 0,
                 "reasons": {},
             }
-            async for page in self._keys.opened(group_id, wanted):
-                run.check()
-                await self._check(run, self._probes.group(group_id), page)
+            for part in course.parts():
+                async for page in self._keys.opened(group_id, part):
+                    run.check()
+                    course.begin_page([key_id for key_id, _ in page])
+                    await self._check(run, self._probes.group(group_id), course, page)
+            course.end()
 
-        return await self._tasks.begin("validate", group_id, total, work)
+        return await self._tasks.begin("validate", group_id, total, work, course.left, retried)
 
     async def _check(
-        self, run: Run, group: Group, page: Sequence[tuple[int, bytes | None]]
+        self, run: Run, group: Group, course: Course, page: Sequence[tuple[int, bytes | None]]
     ) -> None:
         waiting = iter(page)
 
@@ -125,6 +146,7 @@ class KeyTasks:
                 if secret is not None:
                     kind, error = await self._tested(group, key_id, secret)
                 run.result[kind] += 1
+                course.met(key_id, _FOUND[kind])
                 reasons = run.result["reasons"]
                 if error and (error in reasons or len(reasons) < _REASONS):
                     reasons[error] = reasons.get(error, 0) + 1

@@ -40,6 +40,9 @@ SHOWN_S: Final = 3600.0
 _SWEEP_BEATS: Final = 10
 
 
+Left = Callable[[], dict[str, Any] | None]
+
+
 class Stopped(Exception):
     """The task is to end here: raised by `Run.check` between two steps of the work."""
 
@@ -50,6 +53,8 @@ class Run:
 
     Attributes:
         result: figures of what is done; they are told while the task runs, too.
+        left: what it failed at or hasn't come to yet, as JSON; None where a retry could
+            not know that.
         stopped: why it is to end, as the state that it then has; empty as long as it
             goes on.
         work: what is done; it can be broken off.
@@ -57,6 +62,7 @@ class Run:
     """
 
     row: TaskRow
+    left: Left
     processed: int = 0
     result: dict[str, Any] = field(factory=dict)
     stopped: str = ""
@@ -73,7 +79,8 @@ class Run:
 
     def shown(self) -> TaskRow:
         """The row as it would be written now."""
-        return evolve(self.row, processed=self.processed, result=deepcopy(self.result))
+        result = deepcopy(self.result)
+        return evolve(self.row, processed=self.processed, result=result, remainder=self.left())
 
 
 Work = Callable[[Run], Coroutine[Any, Any, None]]
@@ -148,7 +155,15 @@ class Tasks(Service):
         return result
 
     @whole
-    async def begin(self, kind: str, group_id: int, total: int, work: Work) -> TaskRow:
+    async def begin(
+        self,
+        kind: str,
+        group_id: int,
+        total: int,
+        work: Work,
+        left: Left = lambda: None,
+        retried: int | None = None,
+    ) -> TaskRow:
         """Start a task; it goes on after this returns.
 
         Args:
@@ -156,12 +171,15 @@ class Tasks(Service):
             total: how many steps there are, as `Run.processed` counts them.
             work: called with the run. It calls `Run.check` between steps, and raises
                 what a person has to hear about.
+            left: see `Run`.
+            retried: the task that this one is the retry of.
 
         Returns:
             The task as it begins.
 
         Raises:
             NotFound, TaskInProgress: there is no such group; a task of it runs.
+            NothingToRetry: that task has a retry.
         """
         if not self.running:
             raise _stopping()
@@ -173,8 +191,10 @@ class Tasks(Service):
             owner=self._owner,
             now=self._clock.seconds(),
             lease_s=LEASE_S,
+            remainder=left(),
+            retried=retried,
         )
-        run = self._runs[row.id] = Run(row)
+        run = self._runs[row.id] = Run(row, left)
         run.work = Deferred.fromCoroutine(self._run(run, work))
         run.work.addErrback(
             lambda failure: self.log.failure("Task {id} ended badly", failure, id=row.id)
@@ -202,6 +222,7 @@ class Tasks(Service):
                 owner=self._owner,
                 processed=run.processed,
                 result=run.result,
+                remainder=run.left(),
                 error=error,
                 now=self._clock.seconds(),
             )
@@ -278,6 +299,7 @@ class Tasks(Service):
             owner=self._owner,
             processed=run.processed,
             result=deepcopy(run.result),  # the work goes on meanwhile
+            remainder=run.left(),
             now=self._clock.seconds(),
             lease_s=LEASE_S,
         )

@@ -8,6 +8,8 @@ the admin API.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class GptloadError(Exception):
     """Something that a person can do something about.
@@ -17,6 +19,7 @@ class GptloadError(Exception):
         code: upper-case constant, as in the reference's error table.
         hint: what to do about it; empty when the message says it all.
         retry_after_s: seconds after which trying again makes sense, or None.
+        data: ids and counts, for a program that wants to act on it; None for none.
     """
 
     status = 500
@@ -24,11 +27,17 @@ class GptloadError(Exception):
     hint = ""
 
     def __init__(
-        self, message: str, *, hint: str | None = None, retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        retry_after_s: float | None = None,
+        data: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.retry_after_s = retry_after_s
+        self.data = data
         if hint is not None:
             self.hint = hint
 
@@ -101,6 +110,13 @@ class TaskInProgress(GptloadError):
 
     status = 409
     code = "TASK_IN_PROGRESS"
+
+
+class NothingToRetry(GptloadError):
+    """Of this task nothing is left that could be done again."""
+
+    status = 409
+    code = "NOTHING_TO_RETRY"
 
 
 class BodyTooLarge(GptloadError):

@@ -51,6 +51,16 @@ MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
         "サブグループの重みを更新しました",
     ),
     "Sub group deleted successfully": ("子分组删除成功", "サブグループを削除しました"),
+    "a task is already running, please wait": (
+        "已有任务正在运行，请稍候",
+        "タスクが実行中です。しばらくお待ちください",
+    ),
+    "This task can't be retried": ("该任务无法重试", "このタスクは再試行できません"),
+    "This task was retried already": ("该任务已经重试过", "このタスクは再試行済みです"),
+    "Nothing of this task is left to be retried": (
+        "该任务没有可重试的内容",
+        "このタスクには再試行するものがありません",
+    ),
     "Group not found": ("分组不存在", "グループが見つかりません"),
     "Group is not an aggregate group": (
         "该分组不是聚合分组",

@@ -147,7 +147,7 @@ def test_tasks_are_told_when_they_are_others(clock: Clock) -> None:
     live.listen(lambda frame: None, ["tasks"], lambda topic, news: told.append(news))
     clock.advance(1)
     running.append(
-        TaskRow(1, "import", 1, "openai", "running", False, 3, 9, {}, "", 0.0, 1.0, None)
+        TaskRow(1, "import", 1, "openai", "running", False, 3, 9, {}, None, "", 0.0, 1.0, None)
     )
     clock.advance(1)
     clock.advance(1)

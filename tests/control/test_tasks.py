@@ -242,7 +242,7 @@ async def test_an_owner_that_lost_its_lease_changes_nothing_any_more(database: D
     task = await database.write(
         queries.begin, "import", group, 9, owner="slow", now=NOW, lease_s=LEASE_S
     )
-    about: dict[str, Any] = {"owner": "slow", "processed": 5, "result": {}}
+    about: dict[str, Any] = {"owner": "slow", "processed": 5, "result": {}, "remainder": None}
     at = NOW + LEASE_S - 1
     assert await database.write(queries.renew, task.id, now=at, lease_s=1, **about) == "running"
     assert await database.write(queries.interrupt_orphans, at + 2) == 1
@@ -261,9 +261,8 @@ async def test_old_tasks_go(database: Database, monkeypatch: pytest.MonkeyPatch)
         row = await database.write(
             queries.begin, "import", group, 1, owner="me", now=NOW + number, lease_s=1
         )
-        await database.write(
-            queries.end, row.id, "done", owner="me", processed=1, result={}, error="", now=NOW
-        )
+        about: dict[str, Any] = {"owner": "me", "processed": 1, "result": {}, "remainder": None}
+        await database.write(queries.end, row.id, "done", error="", now=NOW, **about)
     await database.write(queries.drop_old)
     rows, total = await database.read(queries.page, offset=0, limit=10)
     assert (total, [row.started_at for row in rows]) == (2, [NOW + 3, NOW + 2])

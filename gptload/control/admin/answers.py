@@ -567,6 +567,16 @@ class Deletion(_Answer):
     kept_until: Time
 
 
+class TaskLeft(_Answer):
+    """How many keys of a task failed, weren't reached, or were rejected by a test; and how
+    many more there are that a retry can't name."""
+
+    failed: int
+    unreached: int
+    rejected: int
+    unnamed: int
+
+
 class Task(_Answer):
     """Long work that somebody asked for."""
 
@@ -579,6 +589,9 @@ class Task(_Answer):
     processed: int
     total: int
     result: dict[str, Any]
+    left: TaskLeft | None
+    retry_of: int | None
+    retried_by: int | None
     error: str
     started_at: Time
     updated_at: Time

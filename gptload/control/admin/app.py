@@ -168,6 +168,7 @@ def make_site(parts: AdminParts) -> Site:
         f"gptload/{parts.version}",
     )
     key_tasks = KeyTasks(parts.tasks, keys, probes)
+    actions = KeyActions(keys, key_tasks, parts.tasks, probes)
     built = load(parts.site)
     access = Access(clock, parts.auth_key)
     sessions = Sessions(seconds, parts.auth_key)
@@ -188,7 +189,7 @@ def make_site(parts: AdminParts) -> Site:
         "keys": KeyRoutes(
             keys,
             key_tasks,
-            KeyActions(keys, key_tasks, parts.tasks, probes),
+            actions,
             parts.tasks,
             probes,
             seconds,
@@ -201,7 +202,7 @@ def make_site(parts: AdminParts) -> Site:
         "settings": SettingRoutes(seconds, database, snapshots).routes,
         "simulate": SimulateRoutes(parts.rehearse).routes,
         "upstreams": UpstreamRoutes(parts.breakers).routes,
-        "tasks": TaskRoutes(parts.tasks).routes,
+        "tasks": TaskRoutes(parts.tasks, actions).routes,
     }
     by_subject["status"] = by_subject["nodes"] = StatusRoutes(
         seconds,

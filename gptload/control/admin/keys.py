@@ -9,13 +9,13 @@ from twisted.web.iweb import IRequest
 
 from gptload.control.admin import masked, schemas
 from gptload.control.admin.downloads import download
-from gptload.control.admin.replies import page, refusal, reply
+from gptload.control.admin.replies import page, reply
 from gptload.control.admin.requests import body, identifier, moment, paging, query
 from gptload.control.admin.routing import make_routes
 from gptload.control.admin.uploads import read_upload
 from gptload.control.db.queries.keys import SORTS, KeyFilter, KeyRow
 from gptload.control.db.queries.tasks import TaskRow
-from gptload.control.keyactions import CountMoved, KeyActions
+from gptload.control.keyactions import KeyActions
 from gptload.control.keys import KeyCommands
 from gptload.control.keytasks import KeyTasks
 from gptload.control.probes import Probes
@@ -284,17 +284,14 @@ class KeyRoutes:
             unused_since=_moment(meant.last_used_before),
         )
         _check_words(wanted, "Invalid status filter")
-        try:
-            done = await self._actions.act(
-                given.group_id,
-                given.action,
-                wanted,
-                expected=given.expected,
-                weight=given.weight,
-                note=given.note,
-            )
-        except CountMoved as moved:
-            return refusal(request, moved, data={"count": moved.count})
+        done = await self._actions.act(
+            given.group_id,
+            given.action,
+            wanted,
+            expected=given.expected,
+            weight=given.weight,
+            note=given.note,
+        )
         return reply(request, schemas.acted_json(done))
 
     @routes.route("/api/keys/deleted", methods=["GET"])

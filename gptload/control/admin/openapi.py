@@ -393,6 +393,12 @@ def _operations() -> dict[tuple[str, str], Operation]:
         ),
         ("GET", "/api/tasks/{task_id}"): Operation("One task.", data=answers.Task),
         ("POST", "/api/tasks/{task_id}/cancel"): Operation("End a task early.", data=answers.Task),
+        ("POST", "/api/tasks/{task_id}/retry"): Operation(
+            "Begin a task over just the keys that failed or weren't reached in this one; once. "
+            "`rejected`: over the keys that its test found to be bad, any number of times.",
+            schemas.TaskRetry,
+            data=answers.Task,
+        ),
         ("GET", "/api/status"): Operation("How each part does.", data=dict[str, Any]),
         ("GET", "/api/nodes"): Operation(
             "The nodes there are, each with how its parts do.", data=list[answers.Node]

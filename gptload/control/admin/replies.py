@@ -58,6 +58,8 @@ def refusal(request: IRequest, fault: GptloadError, **more: Any) -> bytes:
     """The envelope of an error; `more` where a route has fields of its own."""
     message = texts.message(fault.message, language(request))
     body = {"code": fault.code, "message": message, **more}
+    if fault.data is not None:
+        body["data"] = dict(fault.data)
     if fault.hint:
         body["hint"] = fault.hint
     if fault.retry_after_s is not None:

@@ -50,6 +50,17 @@ def body(request: IRequest, schema: type[M]) -> M:
     return checked(json_object(request), schema)
 
 
+def body_or(request: IRequest, otherwise: M) -> M:
+    """As `body`; `otherwise` when there is none.
+
+    Raises:
+        InvalidJson: it is none, or not of that shape; the text names the field.
+    """
+    is_empty = not request.content.read(1)
+    request.content.seek(0)
+    return otherwise if is_empty else body(request, type(otherwise))
+
+
 def checked(found: dict[str, Any], schema: type[M]) -> M:
     """A decoded object as that schema.
 

@@ -212,6 +212,12 @@ class KeyAction(_Body):
     note: str | None = None
 
 
+class TaskRetry(_Body):
+    """`POST /api/tasks/:id/retry`: what failed or wasn't reached, or only what was rejected."""
+
+    which: Literal["failed", "rejected"] = "failed"
+
+
 class NamedSetting(_Body):
     """`POST /api/settings/reveal`."""
 
@@ -450,6 +456,7 @@ def task_status_json(task: TaskRow) -> dict[str, Any]:
 
 def task_json(task: TaskRow) -> dict[str, Any]:
     """A task with all its figures, also while it runs. All of it is ours."""
+    left = task.remainder or {}
     return {
         "id": task.id,
         "kind": task.kind,
@@ -460,10 +467,24 @@ def task_json(task: TaskRow) -> dict[str, Any]:
         "processed": task.processed,
         "total": task.total,
         "result": task.result or {},
+        "left": None if not left or task.state == "running" else _left_json(task, left),
+        "retry_of": left.get("of"),
+        "retried_by": left.get("next"),
         "error": task.error,
         "started_at": time_text(task.started_at),
         "updated_at": time_text(task.updated_at),
         "finished_at": time_or_none(task.finished_at),
+    }
+
+
+def _left_json(task: TaskRow, left: Mapping[str, Any]) -> dict[str, int]:
+    is_retried = "next" in left
+    unreached = max(0, task.total - task.processed) if left["is_cut"] else 0
+    return {
+        "failed": 0 if is_retried else left["failed_count"],
+        "unreached": 0 if is_retried else unreached,
+        "rejected": left["rejected_count"],
+        "unnamed": left["unnamed_count"],
     }
 
 

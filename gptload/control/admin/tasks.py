@@ -1,13 +1,16 @@
-"""`/api/tasks`: long work, how far it is, and what came of it."""
+"""`/api/tasks`: long work, how far it is, what came of it, and what of it once more."""
 
 from __future__ import annotations
 
 from twisted.web.iweb import IRequest
 
+from gptload.control.admin.audit import tell
 from gptload.control.admin.replies import page, reply
-from gptload.control.admin.requests import identifier, paging
+from gptload.control.admin.requests import body_or, identifier, paging
 from gptload.control.admin.routing import make_routes
-from gptload.control.admin.schemas import NO_TASK, task_json, task_status_json
+from gptload.control.admin.schemas import NO_TASK, TaskRetry, task_json, task_status_json
+from gptload.control.audit import Change
+from gptload.control.keyactions import KeyActions
 from gptload.control.tasks import Tasks
 
 
@@ -16,8 +19,9 @@ class TaskRoutes:
 
     routes = make_routes()
 
-    def __init__(self, tasks: Tasks) -> None:
+    def __init__(self, tasks: Tasks, actions: KeyActions) -> None:
         self._tasks = tasks
+        self._actions = actions
 
     @routes.route("/api/tasks/status", methods=["GET"])
     async def status(self, request: IRequest) -> bytes:
@@ -39,3 +43,11 @@ class TaskRoutes:
     async def cancel(self, request: IRequest, task_id: str) -> bytes:
         number = identifier(task_id, "Invalid task ID format")
         return reply(request, task_json(await self._tasks.cancel(number)))
+
+    @routes.route("/api/tasks/<task_id>/retry", methods=["POST"])
+    async def retry(self, request: IRequest, task_id: str) -> bytes:
+        number = identifier(task_id, "Invalid task ID format")
+        which = body_or(request, TaskRetry()).which
+        begun = await self._actions.retry(number, which)
+        tell(request, Change(None, {"which": which, "task_id": begun.id, "count": begun.total}))
+        return reply(request, task_json(begun))

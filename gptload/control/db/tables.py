@@ -160,6 +160,9 @@ tasks = Table(
     Column("processed", BigInteger, nullable=False, server_default="0"),
     Column("total", BigInteger, nullable=False, server_default="0"),
     Column("result", JSON(none_as_null=True), nullable=True),
+    # What it failed at or didn't come to, by `gptload.control.keycourse`; nothing where
+    # that isn't known. With `of` and `next`: the task that it retries, and its retry.
+    Column("remainder", JSON(none_as_null=True), nullable=True),
     Column("error", String(512), nullable=False, server_default=""),
     Column("started_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),

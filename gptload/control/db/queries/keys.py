@@ -31,6 +31,7 @@ from gptload.control.db.queries.groups import must_exist
 from gptload.control.db.queries.keystates import Loaded
 from gptload.control.db.tables import Instant, api_keys, key_changes, removed_keys
 from gptload.core.errors import NotFound
+from gptload.core.idspans import Span
 from gptload.core.keykinds import KINDS
 from gptload.core.keypool import PoolKey
 from gptload.core.resttime import RATE_LIMIT_CAP_S
@@ -101,6 +102,7 @@ class KeyFilter:
         notes: a part of the note, capitals aside.
         exhausted: for `kind`: reasons that say that a key is used up.
         unused_since: not used since then, epoch seconds, or never.
+        spans: only with ids in one of these; a few hundred of them.
     """
 
     status: str = ""
@@ -112,6 +114,7 @@ class KeyFilter:
     notes: str = ""
     exhausted: frozenset[str] = frozenset()
     unused_since: float | None = None
+    spans: tuple[Span, ...] | None = None
 
 
 ALL = KeyFilter()
@@ -143,6 +146,10 @@ def _meant(group_id: int, wanted: KeyFilter, now: float, vault: Vault | None = N
     if wanted.unused_since is not None:
         is_older = keys.last_used_at < wanted.unused_since
         conditions.append(or_(keys.last_used_at.is_(None), is_older))
+    if wanted.spans is not None:
+        single = [first for first, last in wanted.spans if first == last]
+        longer = [keys.id.between(*span) for span in wanted.spans if span[0] < span[1]]
+        conditions.append(or_(keys.id.in_(single), *longer))
     return conditions
 
 
@@ -408,6 +415,12 @@ def count(connection: Connection, group_id: int, wanted: KeyFilter = ALL, now: f
     """How many such keys the group has."""
     query = select(func.count()).select_from(api_keys).where(*_meant(group_id, wanted, now))
     return connection.execute(query).scalar_one()
+
+
+def last_id(connection: Connection, group_id: int) -> int:
+    """The highest id of the group's keys; 0 without any."""
+    query = select(func.max(api_keys.c.id)).where(api_keys.c.group_id == group_id)
+    return connection.execute(query).scalar() or 0
 
 
 def ids_after(

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from gptload.control.db.queries.groups import one
 from gptload.control.db.queries.records import fit
 from gptload.control.db.tables import tasks
-from gptload.core.errors import NotFound, TaskInProgress
+from gptload.core.errors import NotFound, NothingToRetry, TaskInProgress
 
 # Kept for people who want to know what was done; older ones go.
 KEPT = 1000
@@ -29,6 +29,9 @@ class TaskRow:
     Attributes:
         state: `running`, `done`, `failed`, `cancelled` or `interrupted`.
         result: figures of what was done so far, or in all; None before the first.
+        remainder: what it failed at or didn't come to, by `gptload.control.keycourse`;
+            also `of`, the task that it retries, and `next`, its own retry. None: that
+            isn't known.
     """
 
     id: int
@@ -40,6 +43,7 @@ class TaskRow:
     processed: int
     total: int
     result: dict[str, Any] | None
+    remainder: dict[str, Any] | None
     error: str
     started_at: float
     updated_at: float
@@ -64,18 +68,27 @@ def begin(
     owner: str,
     now: float,
     lease_s: float,
+    remainder: dict[str, Any] | None = None,
+    retried: int | None = None,
 ) -> TaskRow:
     """Make `owner` the one who runs a task of this group.
+
+    Args:
+        retried: the task that this one is the retry of; there is one retry of each.
 
     Raises:
         NotFound: there is no such group.
         TaskInProgress: another task of it runs.
+        NothingToRetry: that task has its retry.
     """
     group = one(connection, group_id)
     interrupt_orphans(connection, now)
     running = _rows(connection, tasks.c.running_group == group_id)
     if running:
-        raise _in_progress(running[0])
+        raise in_progress(running[0])
+    last = None if retried is None else one_task(connection, retried)
+    if last is not None and last.remainder is not None and "next" in last.remainder:
+        raise _retried(last.id, last.remainder["next"])
     values = {
         "kind": kind,
         "group_id": group_id,
@@ -85,6 +98,7 @@ def begin(
         "owner": owner,
         "lease_until": now + lease_s,
         "total": total,
+        "remainder": remainder,
         "started_at": now,
         "updated_at": now,
     }
@@ -92,14 +106,28 @@ def begin(
         connection.execute(insert(tasks).values(values))
     except IntegrityError:  # another node was faster
         raise TaskInProgress("a task is already running, please wait") from None
-    return _rows(connection, tasks.c.running_group == group_id)[0]
+    begun = _rows(connection, tasks.c.running_group == group_id)[0]
+    if last is not None:
+        known = {**(last.remainder or {}), "next": begun.id}
+        connection.execute(update(tasks).where(tasks.c.id == last.id).values(remainder=known))
+    return begun
 
 
-def _in_progress(task: TaskRow) -> TaskInProgress:
+def in_progress(task: TaskRow) -> TaskInProgress:
+    """Says which task it is, how far it is, and what stops it."""
     return TaskInProgress(
         "a task is already running, please wait",
         hint=f"Task {task.id} ({task.kind}) of group '{task.group_name}' has done "
         f"{task.processed} of {task.total}; POST /api/tasks/{task.id}/cancel stops it.",
+        data={"task_id": task.id},
+    )
+
+
+def _retried(task_id: int, by: int) -> NothingToRetry:
+    return NothingToRetry(
+        "This task was retried already",
+        hint=f"Task {by} is the retry of task {task_id}; what is left of that can be retried.",
+        data={"task_id": by},
     )
 
 
@@ -110,6 +138,7 @@ def renew(
     owner: str,
     processed: int,
     result: dict[str, Any],
+    remainder: dict[str, Any] | None,
     now: float,
     lease_s: float,
 ) -> str:
@@ -122,7 +151,13 @@ def renew(
     changed = connection.execute(
         update(tasks)
         .where(tasks.c.id == task_id, tasks.c.owner == owner, tasks.c.state == "running")
-        .values(processed=processed, result=result, updated_at=now, lease_until=now + lease_s)
+        .values(
+            processed=processed,
+            result=result,
+            remainder=remainder,
+            updated_at=now,
+            lease_until=now + lease_s,
+        )
     )
     if not changed.rowcount:
         return "interrupted"
@@ -140,6 +175,7 @@ def end(
     owner: str,
     processed: int,
     result: dict[str, Any],
+    remainder: dict[str, Any] | None,
     error: str,
     now: float,
 ) -> None:
@@ -152,6 +188,7 @@ def end(
             running_group=None,
             processed=processed,
             result=result,
+            remainder=remainder,
             error=fit(error, 512),
             updated_at=now,
             finished_at=now,

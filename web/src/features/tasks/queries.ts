@@ -16,6 +16,12 @@ export function cancelTask(id: number): Promise<Task> {
   return data(api.POST('/api/tasks/{task_id}/cancel', { params: { path: { task_id: id } } }));
 }
 
+/** The task that does it. `rejected`: keys that a test found to be bad, not what it failed at. */
+export function retryTask(id: number, which: 'failed' | 'rejected'): Promise<Task> {
+  const params = { path: { task_id: id } };
+  return data(api.POST('/api/tasks/{task_id}/retry', { params, body: { which } }));
+}
+
 /** Deletions of a group that can still be taken back: until when, by batch. */
 export async function fetchUndoable(
   groupId: number,
