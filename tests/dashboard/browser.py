@@ -186,12 +186,12 @@ class Visitor:
         parts = urlsplit(self.page.url)
         return parts.path + (f"?{parts.query}" if parts.query else "")
 
-    def until(self, wanted: Callable[[], object]) -> None:
+    def until(self, wanted: Callable[[], object], timeout_ms: float = TIMEOUT_MS) -> None:
         """Let the page go on until that is so; for what only the test knows of.
 
         An event's listener may be called after the `expect_...` for the same event has ended.
         """
-        deadline = time.monotonic() + TIMEOUT_MS / 1000
+        deadline = time.monotonic() + timeout_ms / 1000
         while not wanted():
             assert time.monotonic() < deadline, "it never came to be"
             self.page.wait_for_timeout(_LOOK_MS)
