@@ -38,6 +38,7 @@ _DAYS: Final = 3
 """More would spread the rows thinner."""
 
 _CALLS_A_SECOND: Final = 12.0
+_STREAMED: Final = {"stream": True, "stream_options": {"include_usage": True}}
 _PASSWORD: Final = "pictures-Xq7vT2-mB9kLw-4RzP8n-YcJ3hG"
 
 
@@ -74,9 +75,9 @@ def traffic(service: Service) -> Iterator[None]:
     is_over = threading.Event()
     chance = random.Random(3)
     choices = [
-        lambda: chat("openai-main", model="gpt-4.1-mini"),
+        lambda: chat("openai-main", model="gpt-4.1-mini", **_STREAMED),
         lambda: chat("chat", model="gpt-4.1"),
-        lambda: messages("claude-team"),
+        lambda: messages("claude-team", stream=True),
         lambda: generate("gemini-paid"),
     ]
 
@@ -134,7 +135,7 @@ def serving(rows: int, keys: int) -> Iterator[Service]:
         upstream = Upstream(folder)
         upstream.script(
             Rule(Step(status=503, head_delay_ms=40), contains="gpt-4.1-mini", times=25),
-            pace=Step(head_delay_ms=120),
+            pace=Step(head_delay_ms=120, interval_ms=25),
         )
         database = folder / "gptload.db"
         engine = make_engine(parse_dsn(str(database)))
