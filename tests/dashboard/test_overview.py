@@ -72,14 +72,14 @@ def test_calls_through_the_proxy_move_the_live_figures(
     guest = visitor()
     page = guest.open("/")
     expect(guest.button("Live")).to_be_visible()
-    rate = page.locator(".figures > *").first.get_by_text(re.compile("^now "))
+    rate = page.locator(".figures > *").first.get_by_text(re.compile("over the last"))
     expect(rate).to_be_visible()
     spare = world.others[-1].name
     now = rate.inner_text()
     for _ in range(12):
         service.ask(chat(spare))
     expect(rate).not_to_have_text(now)
-    success = page.locator(".figures > *").nth(1).get_by_text(re.compile("^now "))
+    success = page.locator(".figures > *").nth(1).get_by_text(re.compile("over the last"))
     expect(success).to_be_visible()
 
 
