@@ -8,6 +8,7 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect
 
+from gptload.control.admin.app import BODY_LIMIT
 from tests.dashboard.browser import PHONE, Visitor, saved
 from tests.dashboard.conftest import Visit
 from tests.dashboard.world import World
@@ -198,6 +199,25 @@ def test_a_file_that_is_no_text_is_refused_in_words(
     )
     expect(dialog.get_by_text(re.compile("can’t be read"))).to_be_visible()
     expect(dialog.get_by_role("button", name=re.compile(r"^Import \d"))).to_have_count(0)
+
+
+def test_a_file_that_is_too_large_says_how_large_one_may_be(
+    visitor: Visit, service: Service, upstream: Upstream, name: str, tmp_path: Path
+) -> None:
+    """It isn't even read, and once it is cut it is taken as if nothing had been."""
+    group = fill(service, name, upstream, 1)
+    page = visitor().open(f"/groups/{group}")
+    dialog = adding(page)
+    file = tmp_path / "keys.txt"
+    with file.open("wb") as content:
+        content.truncate(BODY_LIMIT + 20_000_000)
+    dialog.locator("input[type=file]").set_input_files(file)
+    expect(dialog.get_by_text("one import takes 134 MB at most. Split it")).to_be_visible()
+    expect(dialog.get_by_role("button", name="Add keys", exact=True)).to_be_disabled()
+    file.write_text(f"sk-{name}-another-0123456789")
+    dialog.locator("input[type=file]").set_input_files(file)
+    expect(dialog.get_by_role("button", name="Import 1 key", exact=True)).to_be_enabled()
+    expect(dialog.get_by_text("at most. Split it")).to_have_count(0)
 
 
 def test_what_a_test_found_is_acted_on_by_two_keys(
