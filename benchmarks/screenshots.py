@@ -12,14 +12,15 @@ import random
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 from typing import Final
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks import seed
 from gptload.control.db.database import make_engine, parse_dsn
@@ -65,6 +66,7 @@ def pages(service: Service) -> dict[str, str]:
         "settings": "/settings",
         "simulator": "/simulator",
         "tasks": "/tasks",
+        "nodes": "/nodes",
         "audit": "/audit",
     }
 
@@ -128,6 +130,17 @@ def take(visitor: Visitor, path: str, file: Path) -> int:
 
 
 @contextmanager
+def empty() -> Iterator[Service]:
+    """A node that has just been installed."""
+    with tempfile.TemporaryDirectory(prefix="gptload-pictures-") as name:
+        service = Service(Path(name)).start()
+        try:
+            yield service
+        finally:
+            service.stop()
+
+
+@contextmanager
 def serving(rows: int, keys: int) -> Iterator[Service]:
     """A node with a month behind it, and calls that go on."""
     with tempfile.TemporaryDirectory(prefix="gptload-pictures-") as name:
@@ -166,27 +179,37 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["{}x{}".format(*DESKTOP)])
     parser.add_argument("--locales", nargs="+", default=["en-US"])
     options = parser.parse_args()
-    with serving(options.rows, options.keys) as service, sync_playwright() as playwright:
+    with sync_playwright() as playwright:
         browser = launch(playwright)
-        found = pages(service)
-        for locale in options.locales:
-            for theme in options.themes:
-                for size in options.sizes:
-                    wide, high = map(int, size.split("x"))
-                    with visit(
-                        browser, service, size=(wide, high), theme=theme, locale=locale
-                    ) as visitor:
-                        visitor.open("/login")
-                        others = "" if len(options.sizes) == 1 else f"-{wide}"
-                        others += "" if len(options.locales) == 1 else f"-{locale}"
-                        names = options.only or ["login", *found]
-                        for name in names:
-                            if name != "login":
-                                visitor.sign_in()
-                            file = options.out / f"{name}-{theme}{others}.png"
-                            size_bytes = take(visitor, found.get(name, "/login"), file)
-                            print(f"{file.name}: {size_bytes / 1000:.0f} kB", flush=True)
+        if not options.only or "first-run" in options.only:
+            with empty() as service:
+                take_all(browser, service, {"first-run": "/"}, options)
+        with serving(options.rows, options.keys) as service:
+            found = {"login": "/login"} | pages(service)
+            wanted = options.only or found
+            take_all(browser, service, {n: p for n, p in found.items() if n in wanted}, options)
         browser.close()
+
+
+def take_all(
+    browser: Browser, service: Service, found: Mapping[str, str], options: argparse.Namespace
+) -> None:
+    """Every page in each theme, size and language.
+
+    Args:
+        found: address of each, by the picture's name.
+    """
+    for locale, theme, size in product(options.locales, options.themes, options.sizes):
+        wide, high = map(int, size.split("x"))
+        with visit(browser, service, size=(wide, high), theme=theme, locale=locale) as visitor:
+            visitor.open("/login")
+            others = "" if len(options.sizes) == 1 else f"-{wide}"
+            others += "" if len(options.locales) == 1 else f"-{locale}"
+            for name, path in found.items():
+                if name != "login":
+                    visitor.sign_in()
+                file = options.out / f"{name}-{theme}{others}.png"
+                print(f"{file.name}: {take(visitor, path, file) / 1000:.0f} kB", flush=True)
 
 
 if __name__ == "__main__":
