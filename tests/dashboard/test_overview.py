@@ -194,3 +194,17 @@ def test_pausing_means_that_nothing_moves(world: World, visitor: Visit, service:
     expect(guest.button("Paused")).to_be_visible()
     guest.button("Paused").click()
     expect(guest.button("Live")).to_be_visible()
+
+
+def test_what_keys_went_through_is_told_and_leads_to_them(world: World, visitor: Visit) -> None:
+    """One line for like things, with until when they rest; a single key opens itself."""
+    guest = visitor()
+    page = guest.open(f"/?group={world.main.id}")
+    card = page.get_by_role("region", name="Lately")
+    expect(card.get_by_role("listitem")).to_have_count(4)
+    expect(card).to_contain_text(re.compile(rf"A key of {world.main.name} rests until \d\d:\d\d"))
+    expect(card).to_contain_text(f"A key of {world.main.name} was switched off")
+    card.get_by_role("link", name="rejected too often").click()
+    drawer = page.get_by_role("dialog")
+    expect(drawer).to_contain_text("Invalid")
+    expect(drawer).to_contain_text("invalid_api_key")

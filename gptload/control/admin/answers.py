@@ -307,6 +307,27 @@ class LogFacets(_Answer):
     upstreams: list[NameCount]
 
 
+class KeyWave(_Answer):
+    """What happened to some keys of a group at about the same time."""
+
+    group_id: int
+    group_name: str
+    event: str
+    reason: str
+    status_code: int
+    since: Time
+    at: Time
+    until: Time | None
+    keys: int
+    key_id: int | None
+
+
+class KeyWaves(_Answer):
+    """Waves of a range, the one that ended last first."""
+
+    items: list[KeyWave]
+
+
 class Setting(_Answer):
     """A system setting."""
 

@@ -313,6 +313,15 @@ def _operations() -> dict[tuple[str, str], Operation]:
             data=dict[str, Any],
             query=_STATISTICS,
         ),
+        ("GET", "/api/stats/waves"): Operation(
+            "What happened to keys, like things that came together as one; the last first. "
+            "Of the newest 5,000 changes in the range.",
+            data=answers.KeyWaves,
+            query={
+                **{name: _STATISTICS[name] for name in ("from", "to", "group")},
+                "limit": "1 to 100; 10 without it",
+            },
+        ),
         ("GET", "/api/stats/top"): Operation(
             "The busiest, or those that failed most.",
             data=dict[str, Any],

@@ -18,11 +18,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
 from gptload.control.admin.figures import DISTRIBUTIONS, figures_json
-from gptload.control.admin.replies import reply
+from gptload.control.admin.replies import reply, time_or_none, time_text
 from gptload.control.admin.requests import identifier, moment, query, whole_number
 from gptload.control.admin.routing import make_routes
 from gptload.control.db.database import Database
-from gptload.control.db.queries import statistics
+from gptload.control.db.queries import statistics, timeline
 from gptload.control.db.queries.keys import open_for_people
 from gptload.control.groups import FRESH_S, Drain
 from gptload.control.statistics import (
@@ -43,10 +43,12 @@ from gptload.control.statistics import (
 from gptload.control.waiting import at_most
 from gptload.core.errors import ValidationFailed
 from gptload.core.vault import Vault, mask
+from gptload.core.waves import waves
 
 _LONGEST_S: Final = 1830 * DAY
 _EARLIER_S: Final = {"day": DAY, "week": 7 * DAY}
 _TOP, _MOST_TOP = 10, 100
+_MOST_MOMENTS: Final = 5000
 _KINDS: Final = ("group", "model", "key", "upstream")
 
 
@@ -201,6 +203,15 @@ class StatisticsRoutes:
         ]
         return reply(request, _range_json(asked) | {"items": items})
 
+    @routes.route("/api/stats/waves", methods=["GET"])
+    async def waves(self, request: IRequest) -> bytes:
+        limit = min(whole_number(query(request, "limit")) or _TOP, _MOST_TOP)
+        asked = _read_query(request, self._clock.seconds())
+        if asked.subject.kind not in ("all", "group"):
+            raise ValidationFailed("Waves are of everything, or of one group")
+        shown = await self._database.read(_waves, asked, limit)
+        return reply(request, shown)
+
     @routes.route("/api/stats/top", methods=["GET"])
     async def top(self, request: IRequest) -> bytes:
         kinds = (query(request, "by") or "group").split(",")
@@ -221,6 +232,31 @@ class StatisticsRoutes:
 
 def _both(connection: Connection, asked: _Asked, before: _Asked | None) -> tuple[Tally, Tally]:
     return asked.read(connection), Tally() if before is None else before.read(connection)
+
+
+def _waves(connection: Connection, asked: _Asked, limit: int) -> dict[str, Any]:
+    group_id = asked.subject.group_id if asked.subject.kind == "group" else 0
+    moments = timeline.latest(connection, asked.since, asked.until, group_id, _MOST_MOMENTS)
+    found = waves(moments)[:limit]
+    names = statistics.group_names(connection, {wave.group_id for wave in found})
+    return {
+        "items": [
+            {
+                "group_id": wave.group_id,
+                "group_name": names.get(wave.group_id, ("", ""))[0],
+                "event": wave.event.value,
+                "reason": wave.reason,
+                "status_code": wave.status,
+                "since": time_text(wave.since),
+                "at": time_text(wave.at),
+                "until": time_or_none(wave.until),
+                "keys": len(wave.key_ids),
+                # Of one key there is more to see.
+                "key_id": next(iter(wave.key_ids)) if len(wave.key_ids) == 1 else None,
+            }
+            for wave in found
+        ]
+    }
 
 
 def _top_lists(

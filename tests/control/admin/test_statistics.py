@@ -9,7 +9,10 @@ from urllib.parse import urlencode
 
 import pytest
 
+from gptload.control.db.queries import timeline
 from gptload.core.histogram import bucket_of
+from gptload.core.keyevents import Change, Happened, KeyView
+from gptload.core.keystate import State
 from tests.control.admin.conftest import Admin
 from tests.parts.records import make_record
 
@@ -219,6 +222,7 @@ async def test_top_lists(admin: Admin) -> None:
         ("top", "by=client"),
         ("top", "sort=name"),
         ("top", "key=1"),
+        ("waves", "model=gpt-5"),
     ],
 )
 async def test_a_question_that_makes_no_sense_is_refused(
@@ -232,3 +236,44 @@ async def test_times_may_be_rfc_3339(admin: Admin) -> None:
     now = await fill(admin)
     begin = datetime.fromtimestamp(now - 60).astimezone().isoformat()
     assert (await ask(admin, "summary", from_=begin))["current"]["requests"] == 8
+
+
+async def test_what_keys_went_through_is_told_in_waves_with_the_last_first(admin: Admin) -> None:
+    one, two = await admin.group("one"), await admin.group("two")
+    parent = await admin.aggregate("all", one)
+    now = time.time() - 600
+    rest = KeyView(State.RESTING, until=now + 3600)
+    rests = [
+        Change(one, key, now + key, Happened.RESTED, rest, reason="openai.quota", status=429)
+        for key in range(1, 4)
+    ]
+    out = Change(two, 9, now + 60, Happened.STRUCK_OUT, KeyView(State.INVALID), reason="openai.no")
+    old = Change(one, 1, now - 30 * HOUR, Happened.RESTORED, KeyView())
+    await admin.write(timeline.add, [old, *rests, out])
+    found = (await ask(admin, "waves"))["items"]
+    assert [(wave["group_name"], wave["event"], wave["keys"]) for wave in found] == [
+        ("two", "struck_out", 1),
+        ("one", "rested", 3),
+    ]
+    assert found[0]["key_id"] == 9 and found[0]["until"] is None
+    assert found[1] | {"since": "", "at": "", "until": ""} == {
+        "group_id": one,
+        "group_name": "one",
+        "event": "rested",
+        "reason": "openai.quota",
+        "status_code": 429,
+        "since": "",
+        "at": "",
+        "until": "",
+        "keys": 3,
+        "key_id": None,
+    }
+    ends = [datetime.fromisoformat(found[1][name]).timestamp() for name in ("since", "at", "until")]
+    assert ends == pytest.approx([now + 1, now + 3, now + 3600], abs=0.01)
+
+    async def groups(**query: Any) -> list[str]:
+        return [wave["group_name"] for wave in (await ask(admin, "waves", **query))["items"]]
+
+    assert await groups(limit=1) == ["two"]
+    assert await groups(group=one) == await groups(group=parent) == ["one"]
+    assert await groups(from_=int((now - 40 * HOUR) * 1000), to=int(now * 1000)) == ["one"]

@@ -13,6 +13,7 @@ export type SecurityWarning = Schemas['Warning'];
 export type SettingCategory = Schemas['SettingCategory'];
 export type Setting = Schemas['Setting'];
 export type Pagination = Schemas['Pagination'];
+export type KeyWave = Schemas['KeyWave'];
 export type KeyStates = Schemas['KeyStates'];
 export type Member = Schemas['Member'];
 export type Parent = Schemas['Parent'];

@@ -38,6 +38,7 @@ export { default as Select } from './Select.vue';
 export { default as ShareBar } from './ShareBar.vue';
 export { default as Skeleton } from './Skeleton.vue';
 export { default as Stat } from './Stat.vue';
+export { default as StateGlyph } from './StateGlyph.vue';
 export { default as StateMark } from './StateMark.vue';
 export { type Health, HEALTH, type KeyState, STATES } from './states';
 export { default as Switch } from './Switch.vue';

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, or_, select
 
 from gptload.control.db.queries.records import fit
-from gptload.control.db.tables import api_keys, key_changes
+from gptload.control.db.tables import api_keys, group_sub_groups, key_changes
 from gptload.core.errors import NotFound
-from gptload.core.keyevents import Change
+from gptload.core.keyevents import Change, Happened
+from gptload.core.waves import Moment
 
 
 def add(connection: Connection, changes: Iterable[Change]) -> None:
@@ -58,6 +59,37 @@ def page(
         .limit(limit)
     )
     return [dict(row) for row in connection.execute(query).mappings()], total
+
+
+def latest(
+    connection: Connection, since: float, until: float, group_id: int, limit: int
+) -> list[Moment]:
+    """So many lines of that time, the newest first.
+
+    Args:
+        since, until: epoch seconds; `until` is not in it.
+        group_id: a group, or an aggregate for all of its members; 0 for all groups.
+    """
+    lines = key_changes.c
+    query = select(
+        lines.at,
+        lines.group_id,
+        lines.key_id,
+        lines.event,
+        lines.until,
+        lines.reason,
+        lines.status_code,
+    ).where(lines.at >= since, lines.at < until)
+    if group_id:
+        members = select(group_sub_groups.c.sub_group_id).where(
+            group_sub_groups.c.group_id == group_id
+        )
+        query = query.where(or_(lines.group_id == group_id, lines.group_id.in_(members)))
+    rows = connection.execute(query.order_by(lines.at.desc(), lines.id.desc()).limit(limit))
+    return [
+        Moment(at, group, key, Happened(event), until, reason, status)
+        for at, group, key, event, until, reason, status in rows
+    ]
 
 
 def delete_slice(connection: Connection, before: float, rows: int) -> int:

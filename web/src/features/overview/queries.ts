@@ -52,6 +52,15 @@ const topQuery = (asked: Asked) =>
     },
   });
 
+const wavesQuery = ({ from, to, group }: Asked) =>
+  queryOptions({
+    queryKey: ['stats', 'waves', from, to, group],
+    queryFn: ({ signal }) => {
+      const params = { query: { from, to, group, limit: '6' } };
+      return data(api.GET('/api/stats/waves', { params, signal }));
+    },
+  });
+
 const dashboardQuery = (locale: string) =>
   queryOptions({
     queryKey: ['dashboard', locale],
@@ -82,7 +91,7 @@ export function askAhead(client: QueryClient, query: LocationQuery, locale: stri
   void client.prefetchQuery(statesQuery);
 }
 
-/** The overview's four questions to the node: figures, course, errors, groups. */
+/** The overview's questions to the node: figures, course, errors, groups, what keys went through. */
 export function useOverview(filters: () => Filters) {
   const { query, span } = useRange();
   const asked = computed(() => ({ ...query.value, ...filters() }));
@@ -90,6 +99,7 @@ export function useOverview(filters: () => Filters) {
     summary: useQuery(computed(() => ({ ...summaryQuery(asked.value), ...EACH_MINUTE }))),
     series: useQuery(computed(() => ({ ...seriesQuery(asked.value, span.value), ...EACH_MINUTE }))),
     errors: useQuery(computed(() => ({ ...errorsQuery(asked.value), ...EACH_MINUTE }))),
+    waves: useQuery(computed(() => ({ ...wavesQuery(asked.value), ...EACH_MINUTE }))),
     top: useQuery(computed(() => ({ ...topQuery(asked.value), ...EACH_MINUTE }))),
   };
 }
