@@ -16,7 +16,6 @@ from typing import Final
 from benchmarks import fleet, memory, peers, report, streams, tools, unary
 from benchmarks.processes import StartFailed, busy_cores
 
-RESULTS: Final = Path(__file__).with_name("RESULTS.md")
 PARTS: Final = ("requests", "streams", "stalled", "memory", "fleet", "micro")
 # More than a machine at rest needs for itself.
 QUIET_CORES: Final = 0.15
@@ -168,7 +167,9 @@ def main() -> int:
             _say(f"Others keep {bench.findings.busy_cores:.2f} cores busy: this will be noisy")
         bench.run()
     text = report.page(bench.findings)
-    target = options.output or (RESULTS if is_whole else None)
+    if is_whole:
+        text = report.with_dashboard(text, report.DASHBOARD.read_text())
+    target = options.output or (report.RESULTS if is_whole else None)
     if target is None:
         print(text)
     else:

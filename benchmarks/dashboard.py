@@ -2,7 +2,7 @@
 
 Fills a database (`benchmarks/seed.py`; `--database FILE` takes one that is filled already),
 starts a node on it, and opens pages in Chromium. Each figure is taken several times; the
-median counts. Writes benchmarks/DASHBOARD.md.
+median counts. Writes benchmarks/DASHBOARD.md, and its table into benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ from playwright.sync_api import Browser, Response, expect, sync_playwright
 from sqlalchemy import func, select
 
 from benchmarks import seed
-from benchmarks.report import yes
+from benchmarks.report import DASHBOARD, RESULTS, with_dashboard, yes
 from gptload.control.db.database import make_engine, parse_dsn, run_read
 from gptload.control.db.migrate import migrate
 from gptload.control.db.tables import api_keys, request_logs
 from tests.dashboard.browser import DESKTOP, PHONE, Visitor, launch, visit
 from tests.parts.service import Service, wait_for
 
-PAGE: Final = Path(__file__).with_name("DASHBOARD.md")
 TIMES: Final = 5
 _MANY: Final = 100_000
 _SLOWED: Final = 4
@@ -259,7 +258,7 @@ def main() -> None:
     """Fill, look, and write the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dashboard", description=__doc__)
     parser.add_argument("--database", type=Path, help="an SQLite file; filled if it is empty")
-    parser.add_argument("--page", type=Path, default=PAGE, help="where the result goes")
+    parser.add_argument("--page", type=Path, default=DASHBOARD, help="where the result goes")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gptload-dashboard-") as folder:
         file = (options.database or Path(folder, "gptload.db")).resolve()
@@ -272,7 +271,10 @@ def main() -> None:
                 browser.close()
         finally:
             service.stop()
-    options.page.write_text(table(figures, keys, rows))
+    text = table(figures, keys, rows)
+    options.page.write_text(text)
+    if options.page == DASHBOARD:
+        RESULTS.write_text(with_dashboard(RESULTS.read_text(), text))
     for figure in figures:
         print(figure.row)
 

@@ -19,6 +19,8 @@ from benchmarks.memory import Memory
 from benchmarks.streams import READERS, STREAMS, Stalled, Streamed
 from benchmarks.unary import CASES, DIRECT, Unary
 
+RESULTS: Final = Path(__file__).with_name("RESULTS.md")
+DASHBOARD: Final = Path(__file__).with_name("DASHBOARD.md")
 _GPTLOAD: Final = "gptload"
 # Where the targets are looked at: the highest load, both heads.
 _JUDGED: Final[tuple[tuple[Shape, int], ...]] = (("small", 64), ("sdk", 64))
@@ -27,6 +29,8 @@ _HEADS: Final[dict[Shape, str]] = {
     "sdk": "18 request and 20 response fields, as SDKs and AI APIs send them",
 }
 _MIB: Final = 2**20
+# The last of the page.
+_DASHBOARD_PART: Final = "## The dashboard"
 
 
 @define
@@ -68,7 +72,7 @@ def page(found: Findings) -> str:
         "authentication, choice among ten keys, encrypted keys, journal, counters.",
         "What the request log and its statistics cost with millions of rows is in "
         "[LOGS.md](LOGS.md), and what a large import costs those who call meanwhile in "
-        "[IMPORT.md](IMPORT.md).",
+        "[IMPORT.md](IMPORT.md). What the dashboard costs a browser is at the end.",
         *_targets(found),
         *_requests(found.unary),
         *_streams(found),
@@ -81,6 +85,20 @@ def page(found: Findings) -> str:
     if found.missing:
         parts += ["## Not measured", "\n".join(f"- {line}" for line in found.missing)]
     return "\n\n".join(parts) + "\n"
+
+
+def with_dashboard(results: str, dashboard: str) -> str:
+    """The results with what `benchmarks.dashboard` found, in the place of what they had of it.
+
+    Args:
+        dashboard: its page, of which the table is taken.
+    """
+    kept, _, _ = results.partition(_DASHBOARD_PART)
+    rows = "\n".join(line for line in dashboard.splitlines() if line.startswith("|"))
+    told = (
+        "Measured by `.venv/bin/python -m benchmarks.dashboard`: see [DASHBOARD.md](DASHBOARD.md)."
+    )
+    return f"{kept.rstrip()}\n\n{_DASHBOARD_PART}\n\n{told}\n\n{rows}\n"
 
 
 def _targets(found: Findings) -> list[str]:
