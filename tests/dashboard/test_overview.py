@@ -13,6 +13,7 @@ from tests.dashboard.conftest import Visit
 from tests.dashboard.world import World
 from tests.parts.calls import chat
 from tests.parts.service import Service
+from tests.upstream.control import Upstream
 
 CARDS = ("Requests/s", "Success", "Latency p95", "First token p95", "Tokens/s", "Cost")
 
@@ -208,3 +209,22 @@ def test_what_keys_went_through_is_told_and_leads_to_them(world: World, visitor:
     drawer = page.get_by_role("dialog")
     expect(drawer).to_contain_text("Invalid")
     expect(drawer).to_contain_text("invalid_api_key")
+
+
+def test_a_group_without_a_key_that_can_serve_is_in_trouble_however_well_its_calls_went(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """As the list of groups, the rail and the verdict say it."""
+    key = f"sk-{name}-1-0123456789"
+    group = service.create_group(name, "openai", upstream.url, [key])
+    for _ in range(30):
+        assert service.ask(chat(name)).status == 200
+    guest = visitor()
+    page = guest.open("/")
+    row = page.get_by_role("row").filter(has_text=re.compile(rf"{name}\b"))
+    expect(row).to_contain_text("Healthy")
+    ids = [service.key(group, key)["id"]]
+    service.api("POST", "/keys/actions", {"group_id": group, "action": "disable", "ids": ids})
+    page.reload()
+    expect(row).to_contain_text("In trouble")
+    expect(row).to_contain_text("100 %")

@@ -41,8 +41,8 @@ export interface Verdict {
   clauses: Clause[];
 }
 
-export const SUCCESS_BAD = 0.95;
-export const SUCCESS_WARN = 0.99;
+const SUCCESS_BAD = 0.95;
+const SUCCESS_WARN = 0.99;
 export const FEW_KEYS = 0.1;
 /** Fewer requests than this say nothing about latency. */
 const ENOUGH = 30;
