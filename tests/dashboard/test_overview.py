@@ -221,7 +221,7 @@ def test_a_group_without_a_key_that_can_serve_is_in_trouble_however_well_its_cal
         assert service.ask(chat(name)).status == 200
     guest = visitor()
     page = guest.open("/")
-    row = page.get_by_role("row").filter(has_text=re.compile(rf"{name}\b"))
+    row = page.get_by_role("row", name=re.compile(rf"\b{name} "))
     expect(row).to_contain_text("Healthy")
     ids = [service.key(group, key)["id"]]
     service.api("POST", "/keys/actions", {"group_id": group, "action": "disable", "ids": ids})
