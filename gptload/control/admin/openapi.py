@@ -315,7 +315,7 @@ def _operations() -> dict[tuple[str, str], Operation]:
         ),
         ("GET", "/api/stats/waves"): Operation(
             "What happened to keys, like things that came together as one; the last first. "
-            "Of the newest 5,000 changes in the range.",
+            "Of the newest 10,000 changes in the range.",
             data=answers.KeyWaves,
             query={
                 **{name: _STATISTICS[name] for name in ("from", "to", "group")},

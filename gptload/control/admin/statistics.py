@@ -48,7 +48,7 @@ from gptload.core.waves import waves
 _LONGEST_S: Final = 1830 * DAY
 _EARLIER_S: Final = {"day": DAY, "week": 7 * DAY}
 _TOP, _MOST_TOP = 10, 100
-_MOST_MOMENTS: Final = 5000
+_MOST_MOMENTS: Final = 10_000
 _KINDS: Final = ("group", "model", "key", "upstream")
 
 

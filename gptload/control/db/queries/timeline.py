@@ -64,31 +64,33 @@ def page(
 def latest(
     connection: Connection, since: float, until: float, group_id: int, limit: int
 ) -> list[Moment]:
-    """So many lines of that time, the newest first.
+    """So many lines of that time, the newest first; of one group, as many as are among those.
 
     Args:
         since, until: epoch seconds; `until` is not in it.
         group_id: a group, or an aggregate for all of its members; 0 for all groups.
     """
     lines = key_changes.c
+    # One group's lines are looked for within a bound: there is no index that leads to them.
+    newest = (
+        select(key_changes)
+        .where(lines.at >= since, lines.at < until)
+        .order_by(lines.at.desc(), lines.id.desc())
+        .limit(limit)
+        .subquery()
+    )
+    of = newest.c
     query = select(
-        lines.at,
-        lines.group_id,
-        lines.key_id,
-        lines.event,
-        lines.until,
-        lines.reason,
-        lines.status_code,
-    ).where(lines.at >= since, lines.at < until)
+        of.at, of.group_id, of.key_id, of.event, of.until, of.reason, of.status_code
+    ).order_by(of.at.desc(), of.id.desc())
     if group_id:
         members = select(group_sub_groups.c.sub_group_id).where(
             group_sub_groups.c.group_id == group_id
         )
-        query = query.where(or_(lines.group_id == group_id, lines.group_id.in_(members)))
-    rows = connection.execute(query.order_by(lines.at.desc(), lines.id.desc()).limit(limit))
+        query = query.where(or_(of.group_id == group_id, of.group_id.in_(members)))
     return [
         Moment(at, group, key, Happened(event), until, reason, status)
-        for at, group, key, event, until, reason, status in rows
+        for at, group, key, event, until, reason, status in connection.execute(query)
     ]
 
 
