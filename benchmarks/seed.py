@@ -63,6 +63,7 @@ _SLOT_S: Final = 10 * MINUTE
 _ROWS_A_STATEMENT: Final = 1000
 _AT_WEEKENDS: Final = 0.45
 _TRIES: Final = 3
+_NEW_CONNECTIONS: Final = 0.1  # of attempts; the others find one that was kept
 
 # (channel, upstream, models, words in names)
 _CHANNELS: Final = (
@@ -507,6 +508,7 @@ def _request(
         if is_stream and outcome in ("ok", "client_gone"):
             word, duration = _spoken(chance, model, slower, duration, out)
             first = max(1, int(word * chance.uniform(0.5, 0.98)))
+        fresh = chance.random() < _NEW_CONNECTIONS
         is_last = outcome in ("ok", "request_fault", "client_gone") or turn == _TRIES
         yield AttemptRecord(
             id=f"{exchange[:30]}{turn:02x}",
@@ -535,6 +537,7 @@ def _request(
             request_body="",
             usage=usage,
             first_token_ms=word,
+            connect_ms=min(first - 1, int(chance.lognormvariate(3.4, 0.5)) if fresh else 0),
         )
         if is_last:
             return

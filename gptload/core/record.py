@@ -39,6 +39,8 @@ class AttemptRecord(NamedTuple):
         upstream_model: what the upstream was asked for instead of `model`; "" for the same.
         first_token_ms: attempt's begin → a stream's first event with content; None where
             none was seen, and for answers that are no stream.
+        connect_ms: attempt's begin → a connection to write on, 0 for one that was kept; None
+            where there was none.
     """
 
     id: str
@@ -73,6 +75,7 @@ class AttemptRecord(NamedTuple):
     usage: str = ""
     upstream_model: str = ""
     first_token_ms: int | None = None
+    connect_ms: int | None = None
 
 
 def encode(records: Iterable[AttemptRecord]) -> bytes:

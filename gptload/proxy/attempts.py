@@ -34,7 +34,8 @@ class Attempt:
 
     Attributes:
         began: monotonic seconds of its begin.
-        first_byte: monotonic seconds of the response's head; None until it came.
+        connected_at: monotonic seconds of when it had a connection; None until then.
+        first_byte: of the response's head; None until it came.
         first_token: of a stream's first event with content; None until one was seen.
         status: of the response; None until it came.
         error: the error body as far as it has been read.
@@ -50,6 +51,7 @@ class Attempt:
         "_path",
         "began",
         "choice",
+        "connected_at",
         "connection",
         "error",
         "first_byte",
@@ -68,6 +70,7 @@ class Attempt:
         self._body = b""
         self.choice = choice
         self.began = exchange.plane.ticks()
+        self.connected_at: float | None = None
         self.first_byte: float | None = None
         self.first_token: float | None = None
         self.head: ResponseHead | None = None
@@ -145,6 +148,7 @@ class Attempt:
             exchange.key_went()
             return
         self.connection = connection
+        self.connected_at = exchange.plane.ticks()
         destination = self.choice.destination
         complete, body = True, self._body
         length: int | None = len(body)

@@ -73,12 +73,13 @@ def of_attempt(
     entry = group = request.entry
     now = plane.ticks()
     began, key_id, upstream, account = exchange_began, 0, "", ""
-    first_byte = first_token = None
+    connected_at = first_byte = first_token = None
     usage = served = ""
     if attempt is not None:
         choice = attempt.choice
         group, key_id, account = choice.group, choice.key.id, choice.key.account
-        began, first_byte, first_token = attempt.began, attempt.first_byte, attempt.first_token
+        began, connected_at = attempt.began, attempt.connected_at
+        first_byte, first_token = attempt.first_byte, attempt.first_token
         upstream = _url(choice.destination.shown, request.path[:SHOWN_CHARACTERS])
         # What a GET shows was counted when it was made.
         if attempt.usage and head.method == b"POST":
@@ -118,6 +119,7 @@ def of_attempt(
         usage,
         served,
         None if first_token is None else int((first_token - began) * 1000),
+        None if connected_at is None else int((connected_at - began) * 1000),
     )
 
 

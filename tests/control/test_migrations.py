@@ -151,11 +151,17 @@ def test_processes_that_start_at_once_migrate_once(empty_dsn: str) -> None:
     assert len({output for output, _ in ended}) == 1
 
 
-def test_the_log_of_the_version_before_is_kept_without_first_tokens(engine: Engine) -> None:
-    row = row_of(make_record(id="old", first_token_ms=250), "", "") | {"kind_id": 0}
+@pytest.mark.parametrize(
+    ("version", "column"), [("0007", "first_token_ms"), ("0009", "connect_ms")]
+)
+def test_the_log_of_a_version_before_is_kept_without_what_it_lacks(
+    engine: Engine, version: str, column: str
+) -> None:
+    record = make_record(id="old", first_token_ms=250, connect_ms=31)
+    row = row_of(record, "", "") | {"kind_id": 0}
     run_write(engine, lambda c: c.execute(insert(request_logs).values(row)))
-    undo(engine, "0007")
-    assert "first_token_ms" not in {c["name"] for c in inspect(engine).get_columns("request_logs")}
+    undo(engine, version)
+    assert column not in {c["name"] for c in inspect(engine).get_columns("request_logs")}
     migrate(engine)
-    query = select(request_logs.c.id, request_logs.c.total_ms, request_logs.c.first_token_ms)
+    query = select(request_logs.c.id, request_logs.c.total_ms, request_logs.c[column])
     assert run_read(engine, lambda c: list(c.execute(query))) == [("old", 130, None)]

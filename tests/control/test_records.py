@@ -145,6 +145,7 @@ async def test_a_record_becomes_a_row_with_its_keys_value_and_hash(
         usage='{"prompt_tokens":1000,"completion_tokens":100}',
         upstream_model="gpt-4o",
         first_token_ms=90,
+        connect_ms=31,
     )
     journal.append(record)
     await job.drain()
@@ -190,6 +191,7 @@ async def test_a_record_becomes_a_row_with_its_keys_value_and_hash(
             "audio_tokens": None,
             "cost_nano": 3_500_000,
             "first_token_ms": 90,
+            "connect_ms": 31,
         }
     ]
 

@@ -235,6 +235,29 @@ def test_a_unary_answer_that_never_ends_is_cut_off_visibly() -> None:
     assert scene.records[-1].outcome == "upstream_fault"
 
 
+def test_a_record_tells_how_long_its_attempt_waited_for_a_connection() -> None:
+    """None where there was none; nothing for one that was kept; the time of a repeat counts."""
+    scene = Scene(group(settings={"max_retries": 1}))
+    scene.pool.hold = True
+    client = scene.client()
+    client.says(post())
+    scene.clock.advance(0.25)
+    scene.pool.waiting.pop()()
+    scene.clock.advance(0.5)
+    scene.upstreams[0].answers(OK)
+    scene.pool.hold = False
+    client.says(post())
+    scene.clock.advance(0.125)
+    scene.upstreams[0].closes()
+    scene.upstreams[1].answers(OK)
+    scene.pool.refuse = [UpstreamFailure(Trouble.CONNECT)] * 2
+    client.says(post())
+    scene.advance(1)
+    waited = [record.connect_ms for record in scene.records]
+    assert waited == [250, 125, None, None]
+    assert [record.duration_ms for record in scene.records[:2]] == [750, 125]
+
+
 def test_a_break_before_the_first_byte_is_mended_and_after_it_is_not() -> None:
     scene = Scene(group())
     client = scene.client()

@@ -271,6 +271,7 @@ class Log(_Answer):
     upstream_addr: str
     is_stream: bool
     request_body: str
+    connect_ms: int | None
     first_byte_ms: int | None
     first_token_ms: int | None
     input_tokens: int | None

@@ -109,6 +109,7 @@ def _attempt_json(record: AttemptRecord) -> dict[str, Any]:
         "is_stream": record.is_stream,
         "exchange_id": record.exchange_id,
         "key_id": record.key_id,
+        "connect_ms": record.connect_ms,
         "first_byte_ms": record.first_byte_ms,
         "first_token_ms": record.first_token_ms,
         "total_ms": record.total_ms,

@@ -217,6 +217,7 @@ request_logs = Table(
     Column("audio_tokens", Integer, nullable=True),
     Column("cost_nano", BigInteger, nullable=True),  # nano-dollars
     Column("first_token_ms", BigInteger, nullable=True),  # None: no stream, or none seen
+    Column("connect_ms", BigInteger, nullable=True),  # None: no connection
     # Each filter has one that is read in the order in which rows are shown, and holds all
     # that it takes to pass over a row: see queries/logs.py.
     Index("idx_request_logs_timestamp", "timestamp", "id", "kind_id"),

@@ -51,6 +51,7 @@ async def test_a_row_as_the_api_shows_it(admin: Admin) -> None:
             error="no <b>",
             first_byte_ms=None,
             first_token_ms=95,
+            connect_ms=31,
             request_body='{"a": 1}',
         )
     )
@@ -78,6 +79,7 @@ async def test_a_row_as_the_api_shows_it(admin: Admin) -> None:
             "request_body": '{"a": 1}',
             "exchange_id": "both",
             "key_id": key_id,
+            "connect_ms": 31,
             "first_byte_ms": None,
             "first_token_ms": 95,
             "total_ms": 130,

@@ -141,6 +141,7 @@ def row_of(
         "key_id": record.key_id,
         "first_byte_ms": record.first_byte_ms,
         "first_token_ms": record.first_token_ms,
+        "connect_ms": record.connect_ms,
         "total_ms": record.total_ms,
         "outcome": record.outcome,
         "reason": record.reason,

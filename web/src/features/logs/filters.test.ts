@@ -43,6 +43,7 @@ const ROW: Row = {
   duration_ms: 300,
   first_byte_ms: 200,
   first_token_ms: null,
+  connect_ms: null,
   total_ms: 1300,
   request_type: 'final',
   upstream_addr: 'https://api.example/v1',

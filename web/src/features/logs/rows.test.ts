@@ -1,6 +1,16 @@
 import { describe, expect, it } from 'vitest';
 
-import { blamedFor, costText, curl, marksOf, perToken, type Row, summed, timeline } from './rows';
+import {
+  blamedFor,
+  costText,
+  curl,
+  marksOf,
+  perToken,
+  phasesOf,
+  type Row,
+  summed,
+  timeline,
+} from './rows';
 
 function row(changed: Partial<Row>): Row {
   return {
@@ -21,6 +31,7 @@ function row(changed: Partial<Row>): Row {
     duration_ms: 300,
     first_byte_ms: 200,
     first_token_ms: null,
+    connect_ms: null,
     total_ms: 300,
     request_type: 'final',
     upstream_addr: 'https://api.example/v1',
@@ -33,24 +44,48 @@ function row(changed: Partial<Row>): Row {
 }
 
 describe('the waterfall', () => {
-  it('puts attempts on one axis from the first one on', () => {
-    const { bars, length } = timeline([
-      row({ id: 'a', first_byte_ms: 100, duration_ms: 120 }),
-      row({ id: 'b', timestamp: '2026-11-25T12:04:31.150Z', first_byte_ms: null, duration_ms: 50 }),
-      row({
-        id: 'c',
-        timestamp: '2026-11-25T12:04:31.200Z',
-        first_byte_ms: 610,
-        first_token_ms: 880,
-        duration_ms: 4000,
-      }),
+  const { bars, length } = timeline([
+    row({ id: 'a', connect_ms: 30, first_byte_ms: 100, duration_ms: 120, total_ms: 122 }),
+    row({ id: 'b', first_byte_ms: null, duration_ms: 50, total_ms: 202 }),
+    row({
+      id: 'c',
+      connect_ms: 0,
+      first_byte_ms: 610,
+      first_token_ms: 880,
+      duration_ms: 4000,
+      total_ms: 4202,
+    }),
+  ]);
+
+  it("puts attempts on one axis from the request's arrival on", () => {
+    const places = bars.map((bar) => [bar.from, bar.connected, bar.first, bar.token, bar.to]);
+    expect(places).toEqual([
+      [2, 32, 102, null, 122],
+      [152, null, null, null, 202],
+      [202, 202, 812, 1082, 4202],
     ]);
-    expect(bars.map(({ from, first, token, to }) => [from, first, token, to])).toEqual([
-      [0, 100, null, 120],
-      [150, null, null, 200],
-      [200, 810, 1080, 4200],
+    expect(length).toBe(4202);
+  });
+
+  it('says what each attempt waited and took, and nothing that is not known', () => {
+    expect(bars.map(phasesOf)).toEqual([
+      [
+        ['queue', 2],
+        ['connect', 30],
+        ['first', 100],
+        ['end', 122],
+      ],
+      [
+        ['queue', 30],
+        ['end', 202],
+      ],
+      [
+        ['connect', 0],
+        ['first', 610],
+        ['token', 880],
+        ['end', 4202],
+      ],
     ]);
-    expect(length).toBe(4200);
   });
 
   it('marks its axis at round places that are all on it', () => {

@@ -33,6 +33,7 @@ export interface Row {
   first_byte_ms: number | null;
   /** From there to a stream's first content. Null: no stream, or none was seen. */
   first_token_ms: number | null;
+  connect_ms: number | null;
   /** Of the request until this attempt's end. */
   total_ms: number;
   error_message?: string;
@@ -99,10 +100,14 @@ export function hostOf(address: string): string {
   return URL.canParse(address) ? new URL(address).host : address;
 }
 
-/** One attempt on the time axis of its request, ms from the first attempt's begin. */
+/** One attempt on the time axis of its request, ms from the request's arrival. */
 export interface Bar {
   row: Row;
+  /** How long nothing was under way before it: a key was waited for, or a pause was kept. */
+  queue: number;
   from: number;
+  /** Where it had a connection; null: not known, or never. */
+  connected: number | null;
   /** Where its answer began; null: there was none. */
   first: number | null;
   /** Where its first content came; null: not known, or no stream. */
@@ -122,15 +127,43 @@ const MARKS = 5;
 const ROOM = 0.9;
 
 export function timeline(attempts: readonly Row[]): Timeline {
-  const begin = Math.min(...attempts.map((row) => Date.parse(row.timestamp)));
+  let end = 0;
   const bars = attempts.map((row) => {
-    const from = Date.parse(row.timestamp) - begin;
-    const first = row.first_byte_ms === null ? null : from + row.first_byte_ms;
-    const token = row.first_token_ms === null ? null : from + row.first_token_ms;
-    return { row, from, first, token, to: from + row.duration_ms };
+    const from = row.total_ms - row.duration_ms;
+    const at = (ms: number | null): number | null => (ms === null ? null : from + ms);
+    const queue = Math.max(0, from - end);
+    end = from + row.duration_ms;
+    const { connect_ms: connect, first_byte_ms: first, first_token_ms: token } = row;
+    return {
+      row,
+      queue,
+      from,
+      connected: at(connect),
+      first: at(first),
+      token: at(token),
+      to: end,
+    };
   });
   const length = Math.max(1, ...bars.map(({ to }) => to));
   return { bars, length, marks: marksOf(length) };
+}
+
+export type Phase = 'queue' | 'connect' | 'first' | 'token' | 'end';
+
+/**
+ * An attempt's times in their order: what it waited, what it took, and when it ended on the
+ * request's axis. What isn't known, and a wait of nothing, is left out.
+ */
+export function phasesOf(bar: Bar): [Phase, number][] {
+  const { queue, row, to } = bar;
+  const all: [Phase, number | null][] = [
+    ['queue', queue || null],
+    ['connect', row.connect_ms],
+    ['first', row.first_byte_ms],
+    ['token', row.first_token_ms],
+    ['end', to],
+  ];
+  return all.filter((each): each is [Phase, number] => each[1] !== null);
 }
 
 /** Milliseconds of each output token after the first, of a stream that is whole; else null. */
