@@ -15,6 +15,8 @@ from tests.parts.calls import chat
 from tests.parts.service import Service
 from tests.upstream.control import Upstream
 
+_LOOK_MS = 5_000
+"""How often the page of the nodes asks."""
 CARDS = ("Requests/s", "Success", "Latency p95", "First token p95", "Tokens/s", "Cost")
 
 
@@ -187,14 +189,46 @@ def test_a_warning_names_its_fix(world: World, visitor: Visit) -> None:
     expect(told).to_contain_text("ENCRYPTION_KEY")
 
 
-def test_pausing_means_that_nothing_moves(world: World, visitor: Visit, service: Service) -> None:
+def test_pausing_means_that_nothing_moves(
+    world: World, visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """No figure but the clock's, and no question to the node; going on catches up."""
+    service.create_group(name, "openai", upstream.url, [f"sk-{name}-1-0123456789"])
     guest = visitor()
-    page = guest.open("/")
+    page = guest.open("/nodes")
     expect(guest.button("Live")).to_be_visible()
+    row = page.get_by_role("row").nth(1)
+    expect(row).to_contain_text("Leader")
     page.keyboard.press("p")
     expect(guest.button("Paused")).to_be_visible()
+    rate = row.get_by_role("cell").nth(5)
+    shown = rate.inner_text()
+    asked = len(guest.requests)
+    for _ in range(3):
+        service.ask(chat(name))
+    page.wait_for_timeout(_LOOK_MS * 2)
+    assert guest.requests[asked:] == []
+    assert rate.inner_text() == shown
     guest.button("Paused").click()
     expect(guest.button("Live")).to_be_visible()
+    expect(rate).not_to_have_text(shown)
+    assert any("/api/nodes" in url for url in guest.requests[asked:])
+
+
+def test_undoing_what_was_typed_leaves_the_range_alone(world: World, visitor: Visit) -> None:
+    guest = visitor()
+    page = guest.open("/logs")
+    drag_chart(page)
+    page.wait_for_url("**from=**")
+    zoomed = query(guest)
+    field = page.get_by_role("searchbox").or_(page.locator("input[type=text]")).first
+    field.press_sequentially("code:429")
+    page.keyboard.press("Control+z")
+    expect(field).not_to_have_value("code:429")
+    assert query(guest)["from"] == zoomed["from"]
+    field.blur()
+    page.keyboard.press("Control+z")
+    page.wait_for_url(lambda url: "from=" not in url)
 
 
 def test_what_keys_went_through_is_told_and_leads_to_them(world: World, visitor: Visit) -> None:

@@ -146,7 +146,11 @@ def test_all_that_came_meanwhile_is_counted_and_leaves_no_gap(
     page = follow(guest, service, world.main.name, "gpt-last-before")
     page.evaluate("(row) => (window.example = row)", service.logs(model="gpt-last-before")[0])
     grid = page.get_by_role("grid")
-    grid.evaluate("(one) => one.scrollTo(0, 400)")
+    # The page hears of the scrolling in the frame after it.
+    grid.evaluate("""(one) => new Promise((done) => {
+        one.addEventListener('scroll', () => requestAnimationFrame(done), { once: true });
+        one.scrollTo(0, 400);
+    })""")
     held = page.get_by_role("button", name=re.compile(" new$"))
     for second in range(12):
         page.evaluate(TELL, [TOLD_A_SECOND, second * TOLD_A_SECOND])

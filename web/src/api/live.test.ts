@@ -59,3 +59,38 @@ it('says so again after a break', async () => {
   sources[1]!.send('stats', {});
   expect(live.began.value).toBe(2);
 });
+
+it('asks in the place of a stream that broke twice, and shows no figure of before', async () => {
+  vi.stubGlobal('requestAnimationFrame', (run: () => void) => setTimeout(run, 16));
+  vi.stubGlobal(
+    'fetch',
+    vi.fn(async () => new Response('{"code":0,"data":{}}')),
+  );
+  const { live, startLive } = await import('./live');
+  startLive();
+  sources[0]!.send('stats', { requests_per_s: 5 });
+  vi.advanceTimersByTime(16);
+  expect(live.frame.value).toEqual({ requests_per_s: 5 });
+  sources[0]!.onerror!();
+  expect(live.state.value).toBe('connecting');
+  vi.advanceTimersByTime(1_000);
+  sources[1]!.onerror!();
+  await vi.advanceTimersByTimeAsync(10);
+  expect(live.state.value).toBe('polling');
+  expect(live.frame.value).toBeNull();
+});
+
+it('is paused with all queries, until it goes on', async () => {
+  const { focusManager } = await import('@tanstack/vue-query');
+  const { live, pause, resume, startLive } = await import('./live');
+  startLive();
+  expect(focusManager.isFocused()).toBe(true);
+  pause();
+  expect(live.state.value).toBe('paused');
+  expect(focusManager.isFocused()).toBe(false);
+  vi.advanceTimersByTime(60_000);
+  expect(sources).toHaveLength(1);
+  resume();
+  expect(focusManager.isFocused()).toBe(true);
+  expect(sources).toHaveLength(2);
+});

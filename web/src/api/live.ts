@@ -1,3 +1,4 @@
+import { focusManager } from '@tanstack/vue-query';
 import { readonly, ref, shallowRef } from 'vue';
 
 import { send } from './client';
@@ -87,15 +88,19 @@ export function startLive(): void {
   open();
 }
 
-/** Nothing moves until `resume`. */
+/** Nothing moves until `resume`: no frame comes, and nothing is asked again by itself. */
 export function pause(): void {
   close();
   state.value = 'paused';
+  // To the queries it is as if nobody looked.
+  focusManager.setFocused(false);
 }
 
+/** Go on; what has grown old meanwhile is asked for again. */
 export function resume(): void {
   breaks = 0;
   open();
+  focusManager.setFocused(undefined);
 }
 
 function open(): void {
@@ -147,7 +152,7 @@ function silent(): void {
 function broken(): void {
   breaks += 1;
   close();
-  if (breaks > BREAKS) {
+  if (breaks >= BREAKS) {
     polls = 0;
     void poll();
   } else {
@@ -161,8 +166,10 @@ function again(afterMs: number): void {
   timer = setTimeout(open, afterMs);
 }
 
-// Only whether the node is there: pages ask again for what they show (see useLive).
+// Only whether the node is there: pages ask again for what they show (see useLive). Figures of
+// the last frame would be read as if they were of now.
 async function poll(): Promise<void> {
+  frame.value = null;
   if (document.hidden) return again(POLL_MS);
   polls += 1;
   try {

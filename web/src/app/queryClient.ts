@@ -1,6 +1,7 @@
 import { QueryCache, QueryClient } from '@tanstack/vue-query';
 
 import { ApiError } from '@/api/errors';
+import { live } from '@/api/live';
 
 const READ_RETRIES = 2;
 
@@ -19,8 +20,12 @@ export const queryClient = new QueryClient({
       staleTime: 10_000,
       gcTime: 5 * 60_000,
       refetchOnWindowFocus: true,
+      // While all is paused a repeat would wait, too: the error is told at once instead.
       retry: (failures, error) =>
-        failures < READ_RETRIES && error instanceof ApiError && error.isPassing,
+        failures < READ_RETRIES &&
+        error instanceof ApiError &&
+        error.isPassing &&
+        live.state.value !== 'paused',
       retryDelay: (failures, error) => {
         const asked = error instanceof ApiError ? error.retryAfterS : null;
         if (asked !== null) return Math.min(asked, 30) * 1000;

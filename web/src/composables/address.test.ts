@@ -1,12 +1,12 @@
 // @vitest-environment jsdom
 import { render } from '@testing-library/vue';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { defineComponent } from 'vue';
 import { createMemoryHistory, createRouter } from 'vue-router';
 
 import { number, oneOf, text } from '@/lib/urlState';
 
-import { useRange } from './useRange';
+import { startClock, useRange } from './useRange';
 import { useUrlState } from './useUrlState';
 
 async function at<T>(address: string, use: () => T) {
@@ -84,4 +84,33 @@ test('zooming out is the range before, and nonsense is the default', async () =>
   made.zoomOut();
   await settled();
   expect(router.currentRoute.value.query.range).toBe('1h');
+});
+
+test('presets move with the clock a minute at a time; lists, bounds and what is paused do not', async () => {
+  const { made: moving } = await at('/?range=1h', () => useRange());
+  const { made: still } = await at('/?range=1h', () => useRange('still'));
+  const { made: fixed } = await at('/?from=1764000000000&to=1764003600000', () => useRange());
+  vi.useFakeTimers();
+  try {
+    let mayMove = true;
+    startClock(() => mayMove);
+    moving.refresh();
+    const begin = moving.span.value.to;
+    vi.advanceTimersByTime(45_000);
+    expect(moving.span.value.to).toBe(begin);
+    vi.advanceTimersByTime(15_000);
+    expect(moving.span.value).toEqual({ from: begin - 3_540_000, to: begin + 60_000 });
+    expect(still.span.value.to).toBe(begin);
+    expect(fixed.span.value).toEqual({ from: 1764000000000, to: 1764003600000 });
+    mayMove = false;
+    vi.advanceTimersByTime(600_000);
+    expect(moving.span.value.to).toBe(begin + 60_000);
+    mayMove = true;
+    document.dispatchEvent(new Event('visibilitychange'));
+    expect(moving.span.value.to).toBe(begin + 660_000);
+    still.refresh();
+    expect(still.span.value.to).toBe(begin + 660_000);
+  } finally {
+    vi.useRealTimers();
+  }
 });

@@ -28,7 +28,7 @@ export interface AskedRange {
 interface RangeState {
   /** As the address says it. */
   range: ComputedRef<Range>;
-  /** The moments that it means, epoch ms; a preset's move with `refresh`, not with the clock. */
+  /** The moments that it means, epoch ms; a preset's move with the clock, a minute at a time. */
   span: ComputedRef<Moments>;
   compare: ComputedRef<Comparison>;
   zone: ComputedRef<string>;
@@ -47,8 +47,12 @@ interface RangeState {
   zoomOut: () => void;
 }
 
-// Moments of a preset are fixed until a refresh, so that all parts of a page show the same.
+const MINUTE_MS = 60_000;
+
+// One moment for all parts of a page, so that all of them show the same.
 const now = ref(Date.now());
+// The same for what is read line by line: it moves only when somebody asks for it.
+const asOf = ref(now.value);
 const before: Range[] = [];
 const DEEPEST = 20;
 
@@ -68,24 +72,49 @@ function compareOf({ cmp }: LocationQuery): Comparison {
   return COMPARISONS.find((one) => one === cmp) ?? DEFAULT_COMPARISON;
 }
 
+function catchUp(): void {
+  now.value = asOf.value = Date.now();
+}
+
+/**
+ * Let presets follow the clock: what they show is asked for again by itself, with the old on
+ * the page until the new is there. Called once, by the app.
+ *
+ * @param mayMove - whether anything may.
+ */
+export function startClock(mayMove: () => boolean): void {
+  const move = (): void => {
+    if (mayMove() && Date.now() - now.value >= MINUTE_MS) now.value = Date.now();
+  };
+  setInterval(move, MINUTE_MS / 4);
+  document.addEventListener('visibilitychange', move);
+}
+
 /** What a page at an address asks for, and the moments that it means, epoch ms. */
-export function askedAt(query: LocationQuery): { span: Moments; asked: AskedRange } {
+export function askedAt(
+  query: LocationQuery,
+  at: number = now.value,
+): { span: Moments; asked: AskedRange } {
   const tz = zoneOf(query);
-  const span = moments(rangeOf(query), now.value, tz);
+  const span = moments(rangeOf(query), at, tz);
   const from = String(Math.round(span.from));
   const to = String(Math.round(span.to));
   return { span, asked: { from, to, cmp: compareOf(query), tz } };
 }
 
-/** The one truth for range, comparison and time zone: the address. */
-export function useRange(): RangeState {
+/**
+ * The one truth for range, comparison and time zone: the address.
+ *
+ * @param pace - `still` for lists: lines must not go while somebody reads them.
+ */
+export function useRange(pace: 'moving' | 'still' = 'moving'): RangeState {
   const route = useRoute();
   const router = useRouter();
 
   const range = computed(() => rangeOf(route.query));
   const zone = computed(() => zoneOf(route.query));
   const compare = computed(() => compareOf(route.query));
-  const found = computed(() => askedAt(route.query));
+  const found = computed(() => askedAt(route.query, pace === 'still' ? asOf.value : now.value));
   const span = computed(() => found.value.span);
 
   function go(changed: Record<string, string | undefined>): void {
@@ -95,7 +124,7 @@ export function useRange(): RangeState {
   }
 
   function write(to: Range): void {
-    now.value = Date.now();
+    catchUp();
     if (isPreset(to)) {
       const isDefault = to.preset === DEFAULT_PRESET;
       go({ range: isDefault ? undefined : to.preset, from: undefined, to: undefined });
@@ -128,9 +157,7 @@ export function useRange(): RangeState {
     setRange,
     setCompare: (to: Comparison) => go({ cmp: to === DEFAULT_COMPARISON ? undefined : to }),
     setZone: (to: string) => go({ tz: to === ownZone() ? undefined : to }),
-    refresh: () => {
-      now.value = Date.now();
-    },
+    refresh: catchUp,
     step: (by: -1 | 1) => setRange(shifted(range.value, by, Date.now(), zone.value)),
     zoomOut: () => {
       const last = before.pop();

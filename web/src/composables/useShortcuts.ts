@@ -12,6 +12,7 @@ interface Shortcut {
 const known = shallowReactive(new Set<Shortcut>());
 const isOff = ref(false);
 const CHORD_MS = 900;
+const EDITING = new Set('acvxyz');
 let first = '';
 let timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -56,6 +57,8 @@ function pressed(event: KeyboardEvent): void {
   const key = event.key.toLowerCase();
   const isLetter = !held && !event.altKey && key.length === 1;
   if (event.altKey) return;
+  // A field undoes, selects and copies what is typed into it.
+  if (held && EDITING.has(key) && isTyping(event.target)) return;
   if (isLetter) {
     if (isOff.value || isTyping(event.target)) return;
     if (document.querySelector('[role=dialog][data-modal], [role=menu], [role=listbox]')) return;

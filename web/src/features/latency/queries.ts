@@ -11,7 +11,8 @@ import { earlier, type Kind, type Subject } from './latency';
 
 export const BREAKDOWNS = ['group', 'model', 'upstream', 'key'] as const;
 
-const AGAIN_MS = 60_000;
+// Presets move with the clock, each minute: this is for bounds that lie in the future.
+const AGAIN_MS = 90_000;
 const LINES = '50';
 
 export function useLatency(kind: MaybeRefOrGetter<Kind>, subject: MaybeRefOrGetter<Subject>) {

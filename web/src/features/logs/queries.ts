@@ -58,7 +58,7 @@ export function useGroupNames() {
 
 /** Requests over time, of all that the statistics can tell apart. */
 export function useVolume(subject: MaybeRefOrGetter<Record<string, string>>) {
-  const { query } = useRange();
+  const { query } = useRange('still');
   const full = computed(() => ({ ...query.value, cmp: 'off', ...toValue(subject) }));
   return useQuery({
     queryKey: ['stats', 'series', full],

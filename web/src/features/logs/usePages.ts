@@ -18,7 +18,7 @@ const HALF_HOUR_MS = 1_800_000;
 export function usePages(url: LogAddress, groups: Ref<readonly GroupName[]>, moved: () => void) {
   const route = useRoute();
   const router = useRouter();
-  const range = useRange();
+  const range = useRange('still');
   const { values } = url;
 
   const span = computed(() => {
