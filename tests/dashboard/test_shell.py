@@ -217,3 +217,27 @@ def test_the_palette_reaches_every_page_and_group(world: World, visitor: Visit) 
         expect(page.get_by_role("dialog").get_by_role("option").first).to_be_visible()
         page.keyboard.press("Enter")
         guest.wait_address(lambda address, path=path: address.startswith(path))
+
+
+_SET = """() => {
+    const small = new Set(), uneven = new Set();
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+        const text = texts.currentNode.data.trim(), around = texts.currentNode.parentElement;
+        if (!text || !around.checkVisibility() || around.closest('svg, script, style')) continue;
+        const style = getComputedStyle(around);
+        if (parseFloat(style.fontSize) < 12) small.add(text);
+        if (/[0-9]/.test(text) && style.fontVariantNumeric !== 'tabular-nums') uneven.add(text);
+    }
+    return [[...small], [...uneven]];
+}"""
+
+
+def test_no_text_is_smaller_than_labels_and_all_digits_are_equally_wide(
+    world: World, visitor: Visit
+) -> None:
+    guest = visitor()
+    for name, address in addresses(world).items():
+        guest.open(address)
+        guest.settled()
+        assert guest.page.evaluate(_SET) == [[], []], name

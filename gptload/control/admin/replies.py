@@ -6,6 +6,7 @@ Messages are translated here and nowhere else (`gptload.core.texts`).
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -58,6 +59,7 @@ def refusal(request: IRequest, fault: GptloadError, **more: Any) -> bytes:
     """The envelope of an error; `more` where a route has fields of its own."""
     message = texts.message(fault.message, language(request))
     body = {"code": fault.code, "message": message, **more}
+    request.setHeader(b"X-Request-Id", name_of(request).encode())
     if fault.data is not None:
         body["data"] = dict(fault.data)
     if fault.hint:
@@ -65,6 +67,14 @@ def refusal(request: IRequest, fault: GptloadError, **more: Any) -> bytes:
     if fault.retry_after_s is not None:
         request.setHeader(b"Retry-After", b"%d" % math.ceil(fault.retry_after_s))
     return plain(request, body, fault.status)
+
+
+def name_of(request: IRequest) -> str:
+    """By which a person who reports an error and the service's log mean the same call."""
+    name = getattr(request, "name", "")
+    if not name:
+        name = request.name = secrets.token_hex(8)  # type: ignore[attr-defined]
+    return str(name)
 
 
 def plain(request: IRequest, body: Any, status: int = 200) -> bytes:

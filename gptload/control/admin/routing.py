@@ -12,7 +12,7 @@ from twisted.web.iweb import IRequest
 from werkzeug.exceptions import HTTPException
 
 from gptload.control import admin
-from gptload.control.admin.replies import refusal
+from gptload.control.admin.replies import name_of, refusal
 from gptload.core.errors import GptloadError, MethodNotAllowed, NotFound
 
 log = Logger()
@@ -71,5 +71,11 @@ def _failed(self: object, request: IRequest, failure: Failure) -> bytes:
 
 def failed(request: IRequest, failure: Failure) -> bytes:
     """Log what went wrong, and tell the client no more than that something did."""
-    log.failure("{method} {path} failed", failure=failure, method=request.method, path=request.path)
+    log.failure(
+        "{method} {path} failed, request {name}",
+        failure=failure,
+        method=request.method,
+        path=request.path,
+        name=name_of(request),
+    )
     return refusal(request, Unexpected("An unexpected error occurred"))

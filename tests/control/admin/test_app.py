@@ -264,6 +264,9 @@ async def test_a_fault_of_ours_is_logged_and_not_told(
     assert "detail" not in json.dumps(answer.said)
     (event,) = [event for event in said if "log_failure" in event]
     assert "ZeroDivisionError" in event["log_failure"].getTraceback()
+    assert event["name"] == answer.fields["x-request-id"]
+    other = await admin.call("GET", "/api/groups")
+    assert other.fields["x-request-id"] != answer.fields["x-request-id"]
     assert "sk-hidden" not in repr(event["path"])
 
 

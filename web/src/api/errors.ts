@@ -20,6 +20,12 @@ export class ApiError extends Error {
     super(message);
   }
 
+  /** In one line: what, what to do, and by which names to report it. */
+  get summary(): string {
+    const names = [this.code, this.requestId].filter(Boolean).join(' · ');
+    return `${[this.message, this.hint].filter(Boolean).join(' ')} (${names})`;
+  }
+
   get isSignedOut(): boolean {
     return this.status === 401;
   }
@@ -61,11 +67,19 @@ export function retryAfter(text: string | null, now = Date.now()): number | null
   return Number.isNaN(at) ? null : Math.max(0, Math.ceil((at - now) / 1000));
 }
 
+type Silence = 'TIMEOUT' | 'UNREACHABLE';
+let said: (code: Silence) => string = (code) => code;
+
+/** In which words the lack of an answer is told: the server can't. */
+export function wordSilence(by: (code: Silence) => string): void {
+  said = by;
+}
+
 /** The error of a call that got no answer. */
 export function unanswered(error: unknown): unknown {
   if (error instanceof DOMException && error.name === 'TimeoutError') {
-    return new ApiError(0, 'TIMEOUT', 'The server took too long to answer.');
+    return new ApiError(0, 'TIMEOUT', said('TIMEOUT'));
   }
-  if (error instanceof TypeError) return new ApiError(0, 'UNREACHABLE', 'The server is away.');
+  if (error instanceof TypeError) return new ApiError(0, 'UNREACHABLE', said('UNREACHABLE'));
   return error; // cancelled: whoever cancelled it knows
 }

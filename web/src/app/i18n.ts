@@ -1,6 +1,7 @@
 import { createI18n } from 'vue-i18n';
 
 import { speak } from '@/api/client';
+import { wordSilence } from '@/api/errors';
 
 export const LOCALES = [
   { value: 'zh-CN', label: '中文' },
@@ -45,6 +46,10 @@ export const i18n = createI18n({
   missingWarn: import.meta.env.DEV,
   fallbackWarn: false,
 });
+
+wordSilence((code) =>
+  i18n.global.t(code === 'TIMEOUT' ? 'ui.error.timeout' : 'ui.error.unreachable'),
+);
 
 /** The language of the last visit, or the first of the browser's that we speak. */
 export function preferredLocale(): Locale {

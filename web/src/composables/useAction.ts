@@ -51,7 +51,7 @@ export function useAction<A extends unknown[], R>(action: Action<A, R>) {
     toast({
       kind: 'danger',
       text: title(),
-      detail: [problem.message, problem.hint].join(' ').trim(),
+      detail: problem.summary,
     });
   }
 

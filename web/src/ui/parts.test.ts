@@ -101,7 +101,8 @@ test('an error says what, why, what to do and which request it was', async () =>
   const shown = show(ErrorPanel, { error });
   const text = screen.getByRole('alert').textContent;
   for (const part of ['No such group.', 'Go back.', 'NOT_FOUND · r7']) expect(text).toContain(part);
-  await fireEvent.click(screen.getByRole('button'));
+  expect(screen.getByRole('button', { name: 'ui.error.copy' })).toBeTruthy();
+  await fireEvent.click(screen.getByRole('button', { name: 'ui.retry' }));
   expect(shown.emitted().retry).toHaveLength(1);
 });
 

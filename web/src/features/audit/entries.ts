@@ -36,6 +36,7 @@ const DEEDS: readonly [method: string, route: RegExp, deed: string][] = [
   ['POST', /^\/api\/settings\/reveal$/, 'settings_reveal'],
   ['DELETE', /^\/api\/settings\/\w+$/, 'settings_unset'],
   ['POST', /^\/api\/tasks\/:id\/cancel$/, 'task_cancel'],
+  ['POST', /^\/api\/tasks\/:id\/retry$/, 'task_retry'],
 ];
 
 /** What `POST /api/keys/actions` may do to keys. */
