@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -222,6 +223,42 @@ def test_a_cursor_never_repeats_or_skips_a_row_while_rows_come_in(
         ]
         new = {one.id for one in later}
         assert [row_id for row_id in seen if row_id not in new] == expected
+
+    law()
+
+
+def test_ways_up_meet_every_row_that_ways_down_left_behind(engine: Engine, ways: str) -> None:
+    @LAW
+    @given(first=attempts(), later=attempts(12), wanted=FILTERS, limit=integers(1, 9))
+    def law(
+        first: list[AttemptRecord], later: list[AttemptRecord], wanted: Filter, limit: int
+    ) -> None:
+        run_write(engine, begin, first)
+        read = partial(run_read, engine, logs.stretch, VAULT, wanted)
+        down, place = [read(None, limit)], None
+        while (place := down[-1].following) is not None:
+            down.append(read(place, limit))
+        left = {row["id"] for page in down for row in page.rows}
+        left -= {row["id"] for row in down[-1].rows}
+        seen: list[str] = []
+        coming, place = list(later), down[-1].preceding
+        while place is not None:
+            if coming:
+                run_write(engine, move, [coming.pop()])
+            page = read(place, limit, is_upward=True)
+            if page.rows:
+                # Down from there is where this page ends: nothing lies between.
+                below = read(logs.Place(page.rows[0]["timestamp"], page.rows[0]["id"]), limit)
+                expected = [row["id"] for row in page.rows[1:]]
+                assert [row["id"] for row in below.rows][: len(expected)] == expected
+            seen = [row["id"] for row in page.rows] + seen
+            place = page.preceding
+        assert len(seen) == len(set(seen))
+        new = {one.id for one in later}
+        ordered = sorted(first, key=order, reverse=True)
+        assert [one for one in seen if one not in new] == [
+            one.id for one in ordered if one.id in left
+        ]
 
     law()
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import re
 import subprocess
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.dashboard.browser import saved
 from tests.dashboard.conftest import Visit
@@ -141,6 +142,17 @@ def test_older_and_newer_repeat_and_skip_nothing_while_calls_come_in(
     second = told(older)
     assert len(first) == PAGE_ROWS
     assert len(set(first) | set(second)) == len(first) + len(second) == PAGE_ROWS + 20
+    # The way up begins at the row that is shown, in a link that was pasted as well.
+    page.reload()
+    guest.settled()
+    newer = page.get_by_role("button", name=re.compile("^Newer"))
+    third = told(newer)
+    assert third == first
+    page.reload()
+    guest.settled()
+    fourth = told(newer)
+    assert len(fourth) == 5 and not set(fourth) & set(first)
+    assert told(older) == first
     before = len(guest.requests)
     guest.button("Newest").click()
     guest.wait_address(lambda address: "cursor=" not in address)
@@ -148,6 +160,48 @@ def test_older_and_newer_repeat_and_skip_nothing_while_calls_come_in(
     guest.settled()
     # Neither of the old place with the new end, nor the other way round.
     assert len([url for url in guest.requests[before:] if _LIST.search(url)]) == 1
+
+
+def test_rows_beyond_what_is_counted_unasked_are_counted_when_asked(
+    world: World, visitor: Visit, service: Service
+) -> None:
+    guest = visitor()
+
+    def bounded(route: Route) -> None:
+        """As the node answers when there are more rows than it counts unasked."""
+        answer = route.fetch()
+        said = answer.json()
+        said["data"]["pagination"] |= {"total_items": 10_000, "total_is_exact": False}
+        route.fulfill(response=answer, json=said)
+
+    guest.page.route(_LIST, bounded)
+    page = guest.open(f"/logs?view=attempts&group={world.main.name}")
+    status = page.get_by_role("status")
+    expect(status.filter(has_text="Over 10,000 attempts")).to_be_visible()
+    guest.button("Count exactly").click()
+    count = service.api("GET", f"/logs/count?group={world.main.id}")
+    assert count["total_is_exact"]
+    told = re.compile(rf"^\s*{count['total_items']} attempts")
+    expect(status.filter(has_text=told)).to_be_visible()
+    expect(guest.button("Count exactly")).to_have_count(0)
+
+
+def test_a_search_that_takes_long_says_so_and_can_be_stopped(world: World, visitor: Visit) -> None:
+    guest = visitor()
+    page = guest.open(f"/logs?group={world.main.name}")
+    guest.settled()
+    held: list[Route] = []
+    page.route(_LIST, lambda route: held.append(route))
+    box = page.get_by_role("searchbox")
+    box.fill("nothing of the kind")
+    box.press("Enter")
+    expect(page.get_by_text("Looking through the log for “nothing of the kind”.")).to_be_visible()
+    guest.button("Stop").click()
+    expect(page.get_by_text("The search was stopped.")).to_be_visible()
+    page.unroute(_LIST)
+    guest.button("Search again").click()
+    expect(page.get_by_text("The search was stopped.")).to_have_count(0)
+    expect(rows(page)).to_have_count(0)
 
 
 def test_a_value_of_a_row_is_looked_for_or_left_out(
@@ -208,8 +262,9 @@ def test_the_copied_curl_runs_and_holds_no_pool_key(
         timeout=60,
         check=True,
     )
-    assert done.stdout.startswith(b"HTTP/1.1 "), done.stdout[:200]
-    assert b"UNAUTHORIZED" not in done.stdout
+    head, _, body = done.stdout.replace(b"\r\n", b"\n").partition(b"\n\n")
+    assert head.split(b" ")[1] == b"200", done.stdout[:300]
+    assert json.loads(body)["choices"][0]["message"]["content"]
 
 
 def test_an_export_holds_the_rows_that_are_filtered(
@@ -224,7 +279,8 @@ def test_an_export_holds_the_rows_that_are_filtered(
     name, content = saved(
         guest,
         lambda: guest.choose(
-            page.get_by_role("button", name="Export", exact=True), "These rows as CSV"
+            page.get_by_role("button", name="Export", exact=True),
+            "These rows as CSV, columns in view",
         ),
         tmp_path,
     )
@@ -245,7 +301,7 @@ def test_an_export_is_what_is_seen_and_no_spreadsheet_runs_it(
         service.ask(chat(name, model=model, fields=[("User-Agent", "+cmd|' /C calc'!A0")]))
     listed = service.wait_logs(4, group_name=name)
     guest = visitor()
-    page = guest.open(f"/logs?group={name}&not=model:left")
+    page = guest.open(f"/logs?group={name}&not=model:left&cols=time,group,model,agent")
     expect(rows(page)).to_have_count(len(models))
     seen = [
         row.get_by_role("button", name=model, exact=True).count()
@@ -255,18 +311,31 @@ def test_an_export_is_what_is_seen_and_no_spreadsheet_runs_it(
     _, content = saved(
         guest,
         lambda: guest.choose(
-            page.get_by_role("button", name="Export", exact=True), "These rows as CSV"
+            page.get_by_role("button", name="Export", exact=True),
+            "These rows as CSV, columns in view",
         ),
         tmp_path,
     )
     assert content.startswith("\N{ZERO WIDTH NO-BREAK SPACE}".encode())
     found = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
-    assert [row["id"] for row in found] == [
-        row["id"] for row in listed if row["model"] != "left-out"
+    shown = ["timestamp", "parent_group_name", "group_name", "model", "user_agent"]
+    assert list(found[0]) == shown
+    assert [row["timestamp"] for row in found] == [
+        row["timestamp"] for row in listed if row["model"] != "left-out"
     ]
     assert [row["model"].removeprefix("'") for row in found] == [*reversed(models)]
     assert not [cell for row in found for cell in row.values() if cell.startswith(_FORMULA)]
     assert {row["user_agent"] for row in found} == {"'+cmd|' /C calc'!A0"}
+    _, content = saved(
+        guest,
+        lambda: guest.choose(
+            page.get_by_role("button", name="Export", exact=True),
+            "These rows as CSV, all columns",
+        ),
+        tmp_path,
+    )
+    whole = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
+    assert whole.fieldnames == [name for name in listed[0] if name != "attempts"]
 
 
 def _query(asked: dict[str, object]) -> str:

@@ -297,6 +297,13 @@ class StatusCount(_Answer):
     count: int
 
 
+class LogCount(_Answer):
+    """How many rows of the log match."""
+
+    total_items: int
+    total_is_exact: bool
+
+
 class LogFacets(_Answer):
     """What the log can be narrowed to, the most frequent first, up to 200 of each."""
 

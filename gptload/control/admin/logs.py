@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -48,6 +48,7 @@ _FIRST_ROWS: Final = 50
 # Keys whose latest row is looked for at once.
 _BATCH_KEYS: Final = 10
 _LONGEST_ID: Final = 36
+_UPWARD: Final = "newer"
 _CSV: Final = b"text/csv; charset=utf-8"
 _JSON_LINES: Final = b"application/x-ndjson; charset=utf-8"
 # So that spreadsheets know the encoding.
@@ -172,12 +173,25 @@ class LogRoutes:
 
     async def _stretch(self, request: IRequest, wanted: Filter, size: int) -> bytes:
         """Rows behind a cursor; an empty one begins at the newest row."""
-        after = _place(query(request, "cursor"))
-        found = await self._database.read(queries.stretch, self._vault, wanted, after, size)
-        following = None if found.following is None else _cursor(found.following)
+        place, is_upward = _place(query(request, "cursor"))
+        found = await self._database.read(
+            queries.stretch, self._vault, wanted, place, size, is_upward=is_upward
+        )
         # The page is of what lies behind the cursor.
         shown = await self._part(request, found, 1, size)
-        return reply(request, shown | {"next_cursor": following})
+        ways = {
+            "next_cursor": _cursor(found.following),
+            "prev_cursor": _cursor(found.preceding, is_upward=True),
+        }
+        return reply(request, shown | ways)
+
+    @routes.route("/api/logs/count", methods=["GET"])
+    async def counted(self, request: IRequest) -> bytes:
+        """How many rows match, as far as that can be said: for who was told "over"."""
+        wanted = await self._wanted(request)
+        await at_most(self._clock, FRESH_S, self._drain())
+        total, is_exact = await self._database.read(queries.count, self._vault, wanted)
+        return reply(request, {"total_items": total, "total_is_exact": is_exact})
 
     @routes.route("/api/logs/export", methods=["GET"])
     async def export_keys(self, request: IRequest) -> bytes:
@@ -197,12 +211,13 @@ class LogRoutes:
     @routes.route("/api/logs/export.csv", methods=["GET"])
     async def export_csv(self, request: IRequest) -> bytes:
         name = self._file_name("logs_export", "csv")
-        return await download(request, self._csv(request), _CSV, name)
+        return await download(request, self._csv(request, _columns(request)), _CSV, name)
 
     @routes.route("/api/logs/export.jsonl", methods=["GET"])
     async def export_json_lines(self, request: IRequest) -> bytes:
         name = self._file_name("logs_export", "jsonl")
-        return await download(request, self._json_lines(request), _JSON_LINES, name)
+        lines = self._json_lines(request, _columns(request))
+        return await download(request, lines, _JSON_LINES, name)
 
     def _file_name(self, stem: str, ending: str) -> str:
         now = datetime.fromtimestamp(self._clock.seconds(), UTC)
@@ -220,17 +235,18 @@ class LogRoutes:
             yield csv_lines([*head, *shown])
             head, keys = [], _BATCH_KEYS
 
-    async def _csv(self, request: IRequest) -> AsyncIterator[bytes]:
-        head = _MARK + csv_lines([LOG_COLUMNS])
+    async def _csv(self, request: IRequest, columns: Sequence[str]) -> AsyncIterator[bytes]:
+        head = _MARK + csv_lines([columns])
         async for rows in self._rows(await self._wanted(request)):
             shown = [with_keys(request, log_json(row)) for row in rows]
-            yield head + csv_lines([[row[name] for name in LOG_COLUMNS] for row in shown])
+            yield head + csv_lines([[row[name] for name in columns] for row in shown])
             head = b""
 
-    async def _json_lines(self, request: IRequest) -> AsyncIterator[bytes]:
+    async def _json_lines(self, request: IRequest, columns: Sequence[str]) -> AsyncIterator[bytes]:
         async for rows in self._rows(await self._wanted(request)):
             shown = [with_keys(request, log_json(row)) for row in rows]
-            yield b"".join(orjson.dumps(row) + b"\n" for row in shown)
+            parts = [{name: row[name] for name in columns} for row in shown]
+            yield b"".join(orjson.dumps(row) + b"\n" for row in parts)
 
     async def _rows(self, wanted: Filter) -> AsyncIterator[list[dict[str, Any]]]:
         """Batches of matching rows, the newest first; one at least, which may be empty."""
@@ -252,25 +268,30 @@ def _key(row: dict[str, Any], is_whole: bool) -> str:
     return value if is_whole else mask(value)
 
 
-def _cursor(place: queries.Place) -> str:
-    return urlsafe_b64encode(orjson.dumps([place.at, place.id])).decode().rstrip("=")
+def _cursor(place: queries.Place | None, *, is_upward: bool = False) -> str | None:
+    if place is None:
+        return None
+    parts = [place.at, place.id, *([_UPWARD] if is_upward else [])]
+    return urlsafe_b64encode(orjson.dumps(parts)).decode().rstrip("=")
 
 
-def _place(cursor: str) -> queries.Place | None:
-    """The place that a cursor of ours names.
+def _place(cursor: str) -> tuple[queries.Place | None, bool]:
+    """The place that a cursor of ours names, and whether newer rows are asked for.
 
     Raises:
         BadRequest: it is none.
     """
     if not cursor:
-        return None
+        return None, False
     try:
-        found = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if [type(part) for part in found] == [float, str] and len(found[1]) <= _LONGEST_ID:
-            return queries.Place(*found)
+        at, row_id, *way = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        is_place = type(at) is float and type(row_id) is str and len(row_id) <= _LONGEST_ID
+        if is_place and way in ([], [_UPWARD]):
+            return queries.Place(at, row_id), bool(way)
     except (ValueError, TypeError):
         pass
-    raise BadRequest("cursor is none of ours", hint="Take next_cursor of the answer before.")
+    hint = "Take next_cursor or prev_cursor of the answer before."
+    raise BadRequest("cursor is none of ours", hint=hint)
 
 
 def _filter(value_of: ValueOf) -> Filter:
@@ -314,6 +335,20 @@ def _excluded(request: IRequest) -> list[tuple[str, str]]:
     if len(found) > _MOST_EXCLUDED:
         raise ValidationFailed(f"not is given more than {_MOST_EXCLUDED} times")
     return found
+
+
+def _columns(request: IRequest) -> Sequence[str]:
+    """Which columns are exported, in the order in which they are named; all without a word.
+
+    Raises:
+        ValidationFailed: one of them is none.
+    """
+    names = query(request, "columns")
+    found = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+    if not set(found) <= set(LOG_COLUMNS):
+        hint = f"Columns are {', '.join(LOG_COLUMNS)}."
+        raise ValidationFailed("columns names none of the log", hint=hint)
+    return found or LOG_COLUMNS
 
 
 def _statuses(text: str) -> frozenset[int]:

@@ -54,6 +54,7 @@ _LOGS: Final = {
     f"names are {', '.join(EXCLUDABLE)}",
     **_TIMES,
 }
+_COLUMNS: Final = {"columns": "names of columns, with commas between; all without it"}
 _STATISTICS: Final = {
     "from": "epoch milliseconds or RFC 3339; a day before the end without it",
     "to": "the same; now without it",
@@ -204,9 +205,15 @@ def _operations() -> dict[tuple[str, str], Operation]:
                 **_LOGS,
                 **page,
                 "attempts": "true: each row with all attempts of its request, in short",
-                "cursor": "next_cursor of the answer before, in the place of a page; "
-                "empty: from the newest on",
+                "cursor": "next_cursor or prev_cursor of the answer before, in the place of a "
+                "page; empty: from the newest on",
             },
+        ),
+        ("GET", "/api/logs/count"): Operation(
+            "How many attempts match, counted up to 5,000,000; a text only as far as it is looked "
+            "for in one go.",
+            data=answers.LogCount,
+            query=_LOGS,
         ),
         ("GET", "/api/logs/facets"): Operation(
             "What the log can be narrowed to, with counts of attempts.", data=answers.LogFacets
@@ -224,10 +231,12 @@ def _operations() -> dict[tuple[str, str], Operation]:
             "The same, with whole keys also for a browser.", media="text/csv", query=_LOGS
         ),
         ("GET", "/api/logs/export.csv"): Operation(
-            "The matching rows as CSV.", media="text/csv", query=_LOGS
+            "The matching rows as CSV.", media="text/csv", query=_LOGS | _COLUMNS
         ),
         ("GET", "/api/logs/export.jsonl"): Operation(
-            "The matching rows as JSON lines.", media="application/x-ndjson", query=_LOGS
+            "The matching rows as JSON lines.",
+            media="application/x-ndjson",
+            query=_LOGS | _COLUMNS,
         ),
         ("GET", "/api/dashboard/stats"): Operation(
             "The figures of the dashboard.", data=answers.Dashboard

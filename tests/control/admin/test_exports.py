@@ -81,6 +81,18 @@ async def test_rows_as_csv_and_as_json_lines(admin: Admin, monkeypatch: pytest.M
     assert len(keys) == 3
 
 
+async def test_just_the_columns_that_are_asked_for_in_their_order(admin: Admin) -> None:
+    await three_keys(admin)
+    head, *found = await rows(admin, "/api/logs/export.csv?columns=status_code,%20model,model")
+    assert head == ["status_code", "model"]
+    assert found[0] == ["401", "model-5"]
+    answer = await admin.call("GET", "/api/logs/export.jsonl?columns=model")
+    assert json.loads(answer.said.splitlines()[0]) == {"model": "model-5"}
+    refused = await admin.call("GET", "/api/logs/export.csv?columns=model,secret")
+    refused.refused(400, "VALIDATION_FAILED")
+    assert "status_code, " in refused.said["hint"]
+
+
 async def test_nothing_to_export(admin: Admin) -> None:
     assert await rows(admin, "/api/logs/export") == [["key_value", "group_name", "status_code"]]
     assert len(await rows(admin, "/api/logs/export.csv")) == 1

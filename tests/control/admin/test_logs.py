@@ -10,6 +10,8 @@ from urllib.parse import quote, urlencode
 import pytest
 from twisted.internet.defer import Deferred
 
+from gptload.control.admin.replies import time_text
+from gptload.control.db.queries import logs as queries
 from gptload.proxy.trace import NAMES
 from tests.control.admin.conftest import Admin
 from tests.parts.records import make_record
@@ -319,6 +321,37 @@ async def test_a_cursor_reads_every_row_once_while_new_ones_come_in(admin: Admin
     assert seen == [f"{number:02}" for number in reversed(range(23))]
     assert page["pagination"]["total_is_exact"] is True
     assert page["pagination"]["total_items"] == 28
+
+
+async def test_newer_rows_follow_each_other_while_new_ones_come_in(admin: Admin) -> None:
+    admin.write_journal(*(make_record(id=f"{n:02}", at=AT + n // 5) for n in range(23)))
+    first = await admin.api("GET", "/logs?page_size=9&cursor=")
+    second = await admin.api("GET", f"/logs?page_size=9&cursor={first['next_cursor']}")
+    admin.write_journal(*(make_record(id=f"{n:02}", at=AT + n // 5) for n in range(23, 40)))
+    seen: list[str] = []
+    cursor = second["prev_cursor"]
+    while cursor is not None:
+        page = await admin.api("GET", f"/logs?page_size=4&cursor={cursor}")
+        seen = [log["id"] for log in page["items"]] + seen
+        cursor = page["prev_cursor"]
+    assert seen == [f"{number:02}" for number in reversed(range(14, 40))]
+    back = await admin.api("GET", f"/logs?page_size=4&cursor={page['next_cursor']}")
+    assert back["items"][0]["id"] == f"{int(page['items'][-1]['id']) - 1:02}"
+
+
+async def test_rows_are_counted_exactly_when_asked(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "COUNTED", 5)
+    admin.write_journal(*(make_record(at=AT + n, model=f"m-{n % 2}") for n in range(30)))
+    for filters, total in (("", 30), ("&model=m-1", 15), (f"&start_time={time_text(AT + 20)}", 10)):
+        page = await admin.api("GET", f"/logs?cursor=&page_size=2{filters}")
+        counted = await admin.api("GET", f"/logs/count?{filters[1:]}")
+        assert counted == {"total_items": total, "total_is_exact": True}
+        assert page["pagination"]["total_items"] <= total
+    page = await admin.api("GET", f"/logs?cursor=&page_size=2&start_time={time_text(AT)}")
+    assert page["pagination"]["total_items"] == 5
+    assert page["pagination"]["total_is_exact"] is False
 
 
 async def test_a_cursor_goes_with_every_filter(admin: Admin) -> None:

@@ -52,6 +52,9 @@ COUNTED: Final = 10_000
 COUNTED_FOR_PAGES: Final = 100_000
 """As far as they are for who reads pages by their number, and would miss the rest."""
 
+COUNTED_ON_DEMAND: Final = 5_000_000
+"""As far as they are for who asks for just that, and waits."""
+
 _LOOKED_AT: Final = 100_000
 # Of these; the others are passed over by their kind, which the index holds.
 _READ_WHOLE: Final = 25_000
@@ -60,6 +63,8 @@ _FEW_ROWS: Final = 20_000
 _BRANCHES: Final = 40
 _MOST_MERGED: Final = 2000
 _MOST_GUESSES: Final = 30
+# Beyond the ids of all rows of a moment.
+_FIRST_ID, _LAST_ID = "", "z" * 36
 
 
 @frozen
@@ -80,6 +85,7 @@ class Stretch:
 
     Attributes:
         following: where the next older rows begin; None at the end.
+        preceding: behind which the next newer rows begin; None where there were none yet.
         total: how many rows match; a bound where it isn't exact.
         searched_since: epoch seconds; older rows have not been looked at for the text.
     """
@@ -89,6 +95,7 @@ class Stretch:
     total: int
     is_exact: bool = True
     searched_since: float | None = None
+    preceding: Place | None = None
 
 
 def page(
@@ -108,30 +115,57 @@ def page(
     rows = _rows(connection, vault, [row_id for _, row_id in found.places])
     if found.is_all and (rows or not offset):
         # A last page says by itself how many there are.
-        total, is_exact = offset + len(found.places), found.searched_since is None
+        total, is_exact = offset + len(found.places), found.reached is None
     elif search.texts:
         total, is_exact = _count_looked_at(connection, search)
     elif not offset:
         total, is_exact = _count(connection, search, COUNTED_FOR_PAGES)
-    return Stretch(rows, None, total, is_exact, found.searched_since)
+    return Stretch(rows, None, total, is_exact, found.reached)
 
 
 def stretch(
-    connection: Connection, vault: Vault, wanted: Filter, after: Place | None, limit: int
+    connection: Connection,
+    vault: Vault,
+    wanted: Filter,
+    place: Place | None,
+    limit: int,
+    *,
+    is_upward: bool = False,
 ) -> Stretch:
-    """Rows older than a place. Costs the same anywhere; rows that come in move nothing."""
+    """The next older rows from a place, or the next newer ones, the newest first.
+
+    Costs the same anywhere; rows that come in move nothing.
+    """
     whole = _search(connection, vault, wanted)
-    search = whole if after is None else evolve(whole, after=after)
+    search = whole if place is None else evolve(whole, after=place, is_upward=is_upward)
     found = _newest(connection, search, 0, limit + 1)
-    rows = _rows(connection, vault, [row_id for _, row_id in found.places[:limit]])
-    last = _following(found, limit)
-    if after is None and found.is_all:
-        total, is_exact = len(found.places), found.searched_since is None
+    places = found.places[:limit]
+    going_on = _following(found, limit, is_upward=is_upward)
+    following: Place | None
+    preceding: Place | None
+    if is_upward and place is not None:
+        places.reverse()
+        preceding, following = going_on, Place(*places[-1]) if places else Place(place.at, _LAST_ID)
+    else:
+        following = going_on
+        preceding = Place(*places[0]) if places else place and Place(place.at, _FIRST_ID)
+    rows = _rows(connection, vault, [row_id for _, row_id in places])
+    if place is None and found.is_all:
+        total, is_exact = len(found.places), found.reached is None
     elif search.texts:
         total, is_exact = _count_looked_at(connection, whole)
     else:
         total, is_exact = _count(connection, whole, COUNTED)
-    return Stretch(rows, last, total, is_exact, found.searched_since)
+    since = None if is_upward else found.reached
+    return Stretch(rows, following, total, is_exact, since, preceding)
+
+
+def count(connection: Connection, vault: Vault, wanted: Filter) -> tuple[int, bool]:
+    """How many rows match, and whether that is exact or a bound."""
+    search = _search(connection, vault, wanted)
+    if search.texts:
+        return _count_looked_at(connection, search)
+    return _count(connection, search, COUNTED_ON_DEMAND)
 
 
 def batch(
@@ -206,6 +240,7 @@ def delete_slice(connection: Connection, before: float, rows: int) -> int:
 
 
 _ORDER: Final = (request_logs.c.timestamp.desc(), request_logs.c.id.desc())
+_UPWARD: Final = (request_logs.c.timestamp.asc(), request_logs.c.id.asc())
 
 
 @frozen
@@ -216,7 +251,8 @@ class _Search:
         kinds: how many rows each kind has, by its id; None for any kind.
         hashes: of one key, any of them.
         since, until: epoch seconds, both included.
-        after: all rows are older.
+        after: all rows are older than it; newer, where the search goes upward.
+        is_upward: from the oldest row on, not from the newest.
         texts: what only the row itself tells, so that a search of many rows ends early.
         looked_at: after so many.
     """
@@ -230,22 +266,35 @@ class _Search:
     exchange_id: str = ""
     looked_at: int = 0
     after: Place | None = None
+    is_upward: bool = False
+
+    @property
+    def order(self) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+        """In which rows are read."""
+        return _UPWARD if self.is_upward else _ORDER
 
     @property
     def times(self) -> list[ColumnElement[bool]]:
         """One bound at each end: a database may take any of two for its index."""
         table = request_logs.c
         place, found = self.after, []
-        until = self.until
-        if place is not None and (until is None or place.at <= until):
+        since, until = self.since, self.until
+        # Not as a pair: not every database bounds an index by that.
+        if place is not None and self.is_upward and (since is None or place.at >= since):
+            since = place.at
+            found.append(or_(table.timestamp > place.at, table.id > place.id))
+        elif place is not None and not self.is_upward and (until is None or place.at <= until):
             until = place.at
-            # Not as a pair: not every database bounds an index by that.
             found.append(or_(table.timestamp < place.at, table.id < place.id))
         if until is not None:
             found.append(table.timestamp <= until)
-        if self.since is not None:
-            found.append(table.timestamp >= self.since)
+        if since is not None:
+            found.append(table.timestamp >= since)
         return found
+
+    def up_to(self, at: float) -> _Search:
+        """The same, as far as that moment in its direction."""
+        return evolve(self, until=at) if self.is_upward else evolve(self, since=at)
 
     @property
     def is_of_few(self) -> bool:
@@ -255,40 +304,42 @@ class _Search:
 
 @frozen
 class _Found:
-    """(timestamp, id) of rows, the newest first.
+    """(timestamp, id) of rows, in the search's order.
 
     Attributes:
         is_all: there are no more.
-        searched_since: no row from before it has been looked at.
+        reached: epoch seconds; no row beyond it has been looked at.
     """
 
     places: list[tuple[float, str]]
     is_all: bool
-    searched_since: float | None = None
+    reached: float | None = None
 
 
-def _following(found: _Found, limit: int) -> Place | None:
+def _following(found: _Found, limit: int, *, is_upward: bool = False) -> Place | None:
     if len(found.places) > limit:
         return Place(*found.places[limit - 1])
-    return None if found.searched_since is None else Place(found.searched_since, "")
+    if found.reached is None:
+        return None
+    return Place(found.reached, _LAST_ID if is_upward else _FIRST_ID)
 
 
 def _newest(connection: Connection, search: _Search, offset: int, limit: int) -> _Found:
-    """Up to `limit` rows, without the first `offset` of them."""
+    """Up to `limit` rows in the search's order, without the first `offset` of them."""
     if search.kinds is not None and not search.kinds:
         return _Found([], is_all=True)
-    since = _reach(connection, search)
-    if since is not None:
-        search = evolve(search, since=since)
+    reached = _reach(connection, search)
+    if reached is not None:
+        search = search.up_to(reached)
     is_merged = search.kinds is not None and not search.texts and not search.hashes
     if is_merged and not search.is_of_few and not search.exchange_id:
         search, offset = _skipped(connection, search, offset)
         places = _merged(connection, search, offset + limit)[offset:]
     else:
-        query = _matching(search).order_by(*_ORDER).limit(limit).offset(offset)
+        query = _matching(search).order_by(*search.order).limit(limit).offset(offset)
         places = [(row.timestamp, row.id) for row in connection.execute(query)]
     is_all = len(places) < limit
-    return _Found(places, is_all, since if is_all else None)
+    return _Found(places, is_all, reached if is_all else None)
 
 
 def _skipped(connection: Connection, search: _Search, offset: int) -> tuple[_Search, int]:
@@ -327,13 +378,13 @@ def _ends(connection: Connection, search: _Search) -> tuple[float, float]:
 
 
 def _reach(connection: Connection, search: _Search) -> float | None:
-    """How far back a text is looked for in one go; None is as far as there are rows."""
+    """How far a text is looked for in one go; None is as far as there are rows."""
     if not search.texts or search.is_of_few or search.exchange_id:
         return None
-    query = select(request_logs.c.timestamp).where(*search.times).order_by(*_ORDER)
+    query = select(request_logs.c.timestamp).where(*search.times).order_by(*search.order)
     query = _using(query, "idx_request_logs_timestamp").offset(search.looked_at).limit(1)
-    since: float | None = connection.execute(query).scalar()
-    return since
+    reached: float | None = connection.execute(query).scalar()
+    return reached
 
 
 def _matching(search: _Search) -> Select[tuple[float, str]]:
@@ -374,56 +425,61 @@ def _each(search: _Search) -> list[ColumnElement[bool]]:
 
 
 def _merged(connection: Connection, search: _Search, limit: int) -> list[tuple[float, str]]:
-    """The newest rows of many kinds: n of them are of the n kinds that had a row last."""
-    table = request_logs.c
+    """The first rows of many kinds: n of them are of the n kinds that have a row first."""
+    table, is_upward = request_logs.c, search.is_upward
     index, address = "idx_request_logs_kind", []
     if search.source_ip:
         index, address = "idx_request_logs_ip", [table.source_ip == search.source_ip]
-    last = _using(select(func.max(table.timestamp)), index).where(
+    first = _using(select((func.min if is_upward else func.max)(table.timestamp)), index).where(
         table.kind_id == log_kinds.c.id, *address, *search.times
     )
-    query = select(last.correlate(log_kinds).scalar_subquery().label("last"), log_kinds.c.id)
+    query = select(first.correlate(log_kinds).scalar_subquery().label("at"), log_kinds.c.id)
     if search.kinds is not None:
         query = query.where(log_kinds.c.id.in_(search.kinds))
     ranked = query.subquery()
-    ordered = select(ranked).where(ranked.c.last.is_not(None)).order_by(ranked.c.last.desc())
+    by_time = ranked.c.at.asc() if is_upward else ranked.c.at.desc()
+    ordered = select(ranked).where(ranked.c.at.is_not(None)).order_by(by_time)
     kinds = connection.execute(ordered).all()
     places: list[tuple[float, str]] = []
     for begin in range(0, len(kinds), _BRANCHES):
         if len(places) >= limit:
-            floor = places[limit - 1][0]
-            if kinds[begin][0] < floor:
+            last, begins = places[limit - 1][0], kinds[begin][0]
+            if begins > last if is_upward else begins < last:
                 break
-            search = evolve(search, since=floor)
+            search = search.up_to(last)
         parts = [
             select(
                 _using(select(table.timestamp, table.id), index)
                 .where(table.kind_id == kind_id, *address, *search.times)
-                .order_by(*_ORDER)
+                .order_by(*search.order)
                 .limit(limit)
                 .subquery()
             )
             for _, kind_id in kinds[begin : begin + _BRANCHES]
         ]
         found = union_all(*parts).subquery()
-        order = (found.c.timestamp.desc(), found.c.id.desc())
+        columns = found.c.timestamp, found.c.id
+        order = [column.asc() if is_upward else column.desc() for column in columns]
         more = connection.execute(select(found).order_by(*order).limit(limit)).all()
-        places = _both(connection, places, list(more))[:limit]
+        places = _both(connection, search, places, list(more))[:limit]
     return places
 
 
 def _both(
-    connection: Connection, some: list[tuple[float, str]], more: list[tuple[float, str]]
+    connection: Connection,
+    search: _Search,
+    some: list[tuple[float, str]],
+    more: list[tuple[float, str]],
 ) -> list[tuple[float, str]]:
     """Both in one order; the database's, where the time is one and the same."""
     if not some or not more:
         return some or more
-    together = sorted((*some, *more), key=lambda place: -place[0])
+    together = sorted((*some, *more), key=lambda place: place[0], reverse=not search.is_upward)
     if len({at for at, _ in together}) == len(together):
         return together
     ids = [row_id for _, row_id in together]
     query = select(request_logs.c.timestamp, request_logs.c.id).where(request_logs.c.id.in_(ids))
-    return list(connection.execute(query.order_by(*_ORDER)))
+    return list(connection.execute(query.order_by(*search.order)))
 
 
 def _count(connection: Connection, search: _Search, most: int) -> tuple[int, bool]:
@@ -462,11 +518,11 @@ def _of_kinds(connection: Connection, search: _Search) -> Select[tuple[float, st
 
 def _count_looked_at(connection: Connection, search: _Search) -> tuple[int, bool]:
     """As `_count`, of the rows that one go looks at."""
-    since = _reach(connection, search)
-    if since is not None:
-        search = evolve(search, since=since)
+    reached = _reach(connection, search)
+    if reached is not None:
+        search = search.up_to(reached)
     total, is_exact = _count(connection, search, COUNTED)
-    return total, is_exact and since is None
+    return total, is_exact and reached is None
 
 
 def _using(query: Q, index: str) -> Q:

@@ -1,7 +1,7 @@
 import { keepPreviousData, useQuery } from '@tanstack/vue-query';
 import { computed, type MaybeRefOrGetter, toValue } from 'vue';
 
-import { api, data, dataAs } from '@/api/client';
+import { api, data, dataAs, slowApi } from '@/api/client';
 import { groupsQuery } from '@/api/groups';
 import type { Key, Pagination, Series } from '@/api/shapes';
 import { useRange } from '@/composables/useRange';
@@ -16,6 +16,8 @@ export interface Stretch {
   items: Row[];
   /** Null: these are the oldest. */
   next_cursor: string | null;
+  /** Null: there were no newer ones. */
+  prev_cursor: string | null;
   pagination: Pagination & {
     /** Else there are more than `total_items`. */
     total_is_exact?: boolean;
@@ -33,6 +35,17 @@ export function useStretch(asked: MaybeRefOrGetter<Asked>, cursor: MaybeRefOrGet
       return dataAs<Stretch>(api.GET('/api/logs', { params: { query }, signal }));
     },
     placeholderData: keepPreviousData,
+  });
+}
+
+/** How many rows match, as far as the node counts; asked for with `refetch` only. */
+export function useCount(asked: MaybeRefOrGetter<Asked>) {
+  return useQuery({
+    queryKey: ['logs', 'count', asked],
+    queryFn: ({ signal }) =>
+      data(slowApi.GET('/api/logs/count', { params: { query: toValue(asked) }, signal })),
+    enabled: false,
+    retry: false,
   });
 }
 

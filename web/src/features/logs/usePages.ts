@@ -1,4 +1,4 @@
-import { computed, type Ref, ref, watch } from 'vue';
+import { computed, type Ref, watch } from 'vue';
 import { useRoute, useRouter } from 'vue-router';
 
 import { useRange } from '@/composables/useRange';
@@ -34,29 +34,20 @@ export function usePages(url: LogAddress, groups: Ref<readonly GroupName[]>, mov
   const stretch = useStretch(asked, cursor);
   const found = computed(() => stretch.data.value);
 
-  // Pages between which one came here; the address knows only this one.
-  const trail = ref<string[]>([]);
   const hasNewer = computed(() => cursor.value !== '' || values.at !== null);
   const hasOlder = computed(() => Boolean(found.value?.next_cursor));
-
-  watch(
-    () => values.cursor,
-    (now) => {
-      if (now === '') trail.value = [];
-    },
-  );
 
   function older(): void {
     const next = found.value?.next_cursor;
     if (!next || stretch.isPlaceholderData.value) return;
-    trail.value.push(values.cursor);
     void url.set({ cursor: next, live: false }, 'push');
     moved();
   }
 
   function newer(): void {
-    if (cursor.value === '') void url.set({ at: null });
-    else void url.set({ cursor: trail.value.pop() ?? '' }, 'push');
+    if (!hasNewer.value || !found.value || stretch.isPlaceholderData.value) return;
+    // Nothing is newer yet than what the page has: the newest rows, then, and what comes.
+    void url.set({ cursor: found.value.prev_cursor ?? '', at: null }, 'push');
     moved();
   }
 
