@@ -64,7 +64,7 @@ def pages(service: Service) -> dict[str, str]:
         "request": f"/logs?req={mended}",
         "latency": "/latency",
         "settings": "/settings",
-        "simulator": "/simulator",
+        "simulator": f"/simulator?group={main}&model=gpt-4.1-mini&fail=429,503",
         "tasks": "/tasks",
         "nodes": "/nodes",
         "audit": "/audit",

@@ -180,6 +180,7 @@ class Asked:
         path: below the group, with its query; "" for that of the channel's cheapest call.
         body: None for that call's; "" for none.
         failures: statuses with which attempts end, one after another; 0 for no answer.
+        stream: its answer is to be streamed, whatever path and body say.
     """
 
     group_id: int
@@ -187,6 +188,7 @@ class Asked:
     path: str = ""
     body: str | None = None
     failures: tuple[int, ...] = ()
+    stream: bool = False
 
 
 @frozen

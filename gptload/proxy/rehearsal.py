@@ -11,6 +11,7 @@ from collections.abc import Container
 from copy import deepcopy
 from typing import Final
 
+import orjson
 from attrs import evolve, frozen
 
 from gptload.core.balance import Either
@@ -305,6 +306,8 @@ def _request(entry: Group, provider: IProvider, asked: Asked) -> ClientRequest:
     probe = provider.probe(model, provider.default_validation_path)
     target = asked.path.encode() or probe.path
     body = probe.body if asked.body is None else asked.body.encode()
+    if asked.stream:
+        target, body = _streamed(provider, target, body)
     lines = [b"%b %b HTTP/1.1" % (b"POST" if body else b"GET", target), b"Host: gptload"]
     if body:
         lines += [b"Content-Type: application/json", b"Content-Length: %d" % len(body)]
@@ -315,6 +318,21 @@ def _request(entry: Group, provider: IProvider, asked: Asked) -> ClientRequest:
     if not asked.model and not asked.path and asked.body is None:
         request.model = ""  # that of the sample is nobody's question
     return request
+
+
+def _streamed(provider: IProvider, target: bytes, body: bytes) -> tuple[bytes, bytes]:
+    """The same call with a streamed answer: some APIs say that by the path, others in the body."""
+    path, _, query = target.partition(b"?")
+    if provider.streams_by_path(path):
+        return target, body
+    other = path.replace(b":generateContent", b":streamGenerateContent")
+    if provider.streams_by_path(other):
+        return b"?".join((other, query or b"alt=sse")), body
+    try:
+        wanted = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return target, body
+    return target, orjson.dumps(wanted | {"stream": True}) if isinstance(wanted, dict) else body
 
 
 def _trial(choice: Choice, after_s: float, status: int, verdict: Verdict) -> TrialSeen:

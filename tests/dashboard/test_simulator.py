@@ -55,8 +55,17 @@ def test_it_names_whom_the_next_call_uses_and_why_others_are_out(
         assert used(service, name, attempts)[0] == expected
         ask_again(page)
     states = page.locator(".states")
-    expect(states.get_by_role("link", name=re.compile("Cooling.*1"))).to_be_visible()
-    expect(states.get_by_role("link", name=re.compile("Invalid.*1"))).to_be_visible()
+    # Which of them, and why; those that can't serve first.
+    out = page.get_by_role("row").filter(has=page.get_by_role("link"))
+    expect(states.get_by_role("button", name=re.compile("Cooling.*1"))).to_be_visible()
+    expect(out.filter(has_text="Cooling")).to_contain_text(keys[0][-4:])
+    expect(out.filter(has_text="Cooling")).to_contain_text("rests for gpt-4.1-mini")
+    states.get_by_role("button", name=re.compile("Invalid.*1")).click()
+    expect(out.filter(has_text="Invalid")).to_contain_text("invalid_api_key")
+    expect(out.filter(has_text="Cooling")).to_have_count(0)
+    states.get_by_role("button", name=re.compile("Active.*2")).click()
+    for key in keys[2:]:
+        expect(out.filter(has_text="Active").filter(has_text=key[-4:])).to_be_visible()
     # A limit is about one model: for others the key still serves.
     expect(page.get_by_text("3 of 4 keys take turns")).to_be_visible()
     expect(page.get_by_text("1 of them rests for gpt-4.1-mini alone")).to_be_visible()
@@ -147,3 +156,40 @@ def test_a_real_test_is_sent_once_and_only_when_its_cost_was_read(
     dialog.get_by_role("button", name="Send 1 request").click()
     expect(page.get_by_role("status").filter(has_text="It works")).to_be_visible()
     assert len(upstream.seen()) == 1
+
+
+def test_a_request_of_the_log_is_asked_again(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """With its path, its model and, where bodies are kept, its body; never in the address."""
+    config = {"enable_request_body_logging": True}
+    service.create_group(name, "openai", upstream.url, [f"sk-{name}-1-0123456789"], config=config)
+    message = {"role": "user", "content": "a secret of the house"}
+    service.ask(chat(name, model="gpt-kept", messages=[message], stream=True))
+    (row,) = service.wait_logs(1, group_name=name)
+    guest = visitor()
+    page = guest.open(f"/logs?req={row['exchange_id']}")
+    page.get_by_role("dialog").get_by_role("link", name="Simulate").click()
+    leaves = page.get_by_role("region", name="The request as it would leave")
+    expect(leaves).to_contain_text("POST /v1/chat/completions")
+    expect(leaves).to_contain_text("a secret of the house")
+    expect(page.get_by_role("switch", name="The answer is streamed")).to_be_checked()
+    assert "secret" not in unquote(guest.address)
+    page.reload()
+    expect(leaves).to_contain_text("a secret of the house")
+    guest.button("Forget it").click()
+    expect(leaves).not_to_contain_text("a secret of the house")
+    expect(leaves).to_contain_text("gpt-kept")
+
+
+def test_a_streamed_answer_is_asked_for_in_the_apis_own_way(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    group = service.create_group(name, "gemini", upstream.url, [f"AIza{name}-1-0123456789"])
+    guest = visitor()
+    page = guest.open(f"/simulator?group={group}&model=gemini-2.5-flash")
+    leaves = page.get_by_role("region", name="The request as it would leave")
+    expect(leaves).to_contain_text("gemini-2.5-flash:generateContent")
+    page.get_by_role("switch", name="The answer is streamed").click()
+    expect(leaves).to_contain_text("gemini-2.5-flash:streamGenerateContent?alt=sse")
+    assert "stream=1" in guest.address

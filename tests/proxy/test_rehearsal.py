@@ -6,6 +6,7 @@ from typing import Any
 from unittest.mock import patch
 
 import orjson
+import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
@@ -370,3 +371,34 @@ def test_what_a_rule_forbids_does_not_leave() -> None:
     assert leaving is not None
     assert leaving.head == ""
     assert "m" in leaving.refusal
+
+
+@pytest.mark.parametrize(
+    ("channel", "more", "line", "stream"),
+    [
+        ("openai", {}, "POST /v1/chat/completions HTTP/1.1", True),
+        ("anthropic", {}, "POST /v1/messages HTTP/1.1", True),
+        ("gemini", {}, "POST /v1beta/models/m:streamGenerateContent?alt=sse HTTP/1.1", None),
+        (
+            "gemini",
+            {"path": "/v1beta/models/m:generateContent?a=b"},
+            "POST /v1beta/models/m:streamGenerateContent?a=b HTTP/1.1",
+            None,
+        ),
+        ("openai", {"body": '{"model":"m","stream":false}'}, "POST ", True),
+        ("openai", {"body": "no JSON"}, "POST ", None),
+    ],
+)
+def test_a_streamed_answer_is_asked_for_as_the_api_has_it(
+    channel: str, more: dict[str, Any], line: str, stream: bool | None
+) -> None:
+    scene = stage(group(channel=channel))
+    keys(scene.routing, 1, 1)
+    leaving = said(scene, 1, "m", stream=True, **more).leaving
+    assert leaving is not None and leaving.head.startswith(line)
+    try:
+        assert orjson.loads(leaving.body).get("stream") is stream
+    except orjson.JSONDecodeError:
+        assert leaving.body == "no JSON"
+    plain = said(scene, 1, "m", **more).leaving
+    assert plain is not None and plain != leaving or more.get("body") == "no JSON"

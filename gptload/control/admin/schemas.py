@@ -150,7 +150,8 @@ class KeyText(_Body):
 class Simulated(_Body):
     """`POST /api/simulate`: a request that isn't sent. `failures`: how attempts end; 0: no answer.
 
-    Without `path` and `body` it is the channel's own cheapest call.
+    Without `path` and `body` it is the channel's own cheapest call. `stream`: its answer is
+    streamed, in the API's own way.
     """
 
     group_id: _Id
@@ -158,6 +159,7 @@ class Simulated(_Body):
     path: Annotated[str, Field(max_length=4096, pattern=r"^(/[!-~]*)?$")] = ""
     body: Annotated[str, Field(max_length=65536)] | None = None
     failures: Annotated[list[_Status], Field(max_length=20)] = []
+    stream: bool = False
 
 
 class KeyChoice(_Body):

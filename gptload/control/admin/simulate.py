@@ -47,6 +47,7 @@ class SimulateRoutes:
                 wanted.path,
                 wanted.body,
                 tuple(wanted.failures),
+                wanted.stream,
             )
         )
         if found is None:

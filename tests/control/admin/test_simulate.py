@@ -131,9 +131,9 @@ async def test_a_plan_and_the_request_are_told(admin: Admin) -> None:
     told = await admin.api(
         "POST",
         "/simulate",
-        {"group_id": 1, "path": "/v1/x", "body": "{}", "failures": [429, 0]},
+        {"group_id": 1, "path": "/v1/x", "body": "{}", "failures": [429, 0], "stream": True},
     )
-    assert asked == [Asked(1, "", "/v1/x", "{}", (429, 0))]
+    assert asked == [Asked(1, "", "/v1/x", "{}", (429, 0), stream=True)]
     assert told["request"] == {
         "head": "POST /v1/x HTTP/1.1",
         "sample": '{"model":"a"}',

@@ -1,9 +1,11 @@
 import { keepPreviousData, useQuery } from '@tanstack/vue-query';
 import { computed, type MaybeRefOrGetter, toValue } from 'vue';
 
-import { api, data, slowApi } from '@/api/client';
+import { api, data, dataAs, slowApi } from '@/api/client';
 import { groupsQuery } from '@/api/groups';
 import type { components } from '@/api/schema';
+import type { Key } from '@/api/shapes';
+import type { KeyState } from '@/ui';
 
 type Schemas = components['schemas'];
 export type Simulation = Schemas['Simulation'];
@@ -26,6 +28,7 @@ export interface Question {
   model: string;
   path: string;
   body: string | null;
+  stream: boolean;
   failures: readonly number[];
 }
 
@@ -55,6 +58,55 @@ export async function testKey(
   const result = acted.results?.[0];
   if (!result) throw new Error('a test of one key tells of one key');
   return { ...result, tookMs: performance.now() - began };
+}
+
+/** A request of the log, as far as it can be asked again: its body only if that was kept. */
+export interface Stored {
+  path: string;
+  isGet: boolean;
+  body: string;
+}
+
+export function useStored(id: MaybeRefOrGetter<string>) {
+  return useQuery({
+    queryKey: ['simulate', 'stored', id],
+    queryFn: async ({ signal }): Promise<Stored> => {
+      const params = { path: { exchange_id: toValue(id) } };
+      const found = await data(api.GET('/api/logs/requests/{exchange_id}', { params, signal }));
+      const last = found.attempts.at(-1)!;
+      return {
+        // Below the group: what comes before is this node's own.
+        path: last.request_path.replace(/^\/proxy\/[^/]+/, ''),
+        isGet: last.method === 'GET',
+        body: last.request_body,
+      };
+    },
+    enabled: () => toValue(id) !== '',
+    staleTime: Infinity,
+    retry: false,
+  });
+}
+
+/** How many keys are named of one state. */
+export const NAMED = 20;
+
+/** The first keys of a group that are in a state. */
+export function useKeysIn(group: MaybeRefOrGetter<number>, state: MaybeRefOrGetter<KeyState>) {
+  return useQuery({
+    queryKey: computed(() => ['keys', toValue(group), 'first', toValue(state)]),
+    queryFn: async ({ signal }) => {
+      const query = {
+        group_id: String(toValue(group)),
+        kind: toValue(state),
+        page_size: String(NAMED),
+      };
+      const found = await dataAs<{ items: Key[] }>(
+        api.GET('/api/keys', { params: { query }, signal }),
+      );
+      return found.items;
+    },
+    placeholderData: keepPreviousData,
+  });
 }
 
 /** How a group's keys are, in the dashboard's six words, and why those that are out are. */
