@@ -252,10 +252,22 @@ class Tasks(Service):
         run.stopped = run.stopped or "cancelled"
         return run.shown()
 
-    async def page(self, *, offset: int, limit: int) -> tuple[list[TaskRow], int]:
-        """Tasks, the last started first, and how many there are."""
-        rows, total = await self._database.read(queries.page, offset=offset, limit=limit)
+    async def page(self, *, state: str = "", offset: int, limit: int) -> tuple[list[TaskRow], int]:
+        """Tasks in a state, or in any, the last started first, and how many there are."""
+        rows, total = await self._database.read(
+            queries.page, state=state, offset=offset, limit=limit
+        )
         return [self._fresh(row) for row in rows], total
+
+    async def sign(self, task_id: int, source_ip: str) -> None:
+        """Note who asked for a task. It goes on without that, if nobody can write it down."""
+        try:
+            await self._database.write(queries.sign, task_id, source_ip)
+        except DatabaseUnavailable as fault:
+            self.log.error("Who asked for task {id}: {reason}", id=task_id, reason=fault.message)
+        run = self._runs.get(task_id)
+        if run is not None:
+            run.row = evolve(run.row, source_ip=source_ip[:64])
 
     async def one(self, task_id: int) -> TaskRow:
         """

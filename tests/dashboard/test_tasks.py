@@ -168,3 +168,20 @@ def test_the_list_fits_in_every_language_and_on_a_phone(
     expect(page.get_by_role("dialog").get_by_role("button", name=WORDS["en-US"])).to_be_visible()
     assert you.overflow() == 0
     assert you.findings() == []
+
+
+def test_the_list_names_who_asked_and_keeps_its_state_in_the_address(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    half_done(service, upstream, name)
+    guest = visitor()
+    page = guest.open("/tasks")
+    expect(row(page, name)).to_contain_text("127.0.0.1")
+    page.get_by_role("combobox", name="State").click()
+    page.get_by_role("option", name="Interrupted").click()
+    expect(row(page, name)).to_have_count(0)
+    guest.wait_address(lambda address: "state=interrupted" in address)
+    page.reload()
+    expect(page.get_by_text("No task in that state")).to_be_visible()
+    guest.button("Show all").click()
+    expect(row(page, name)).to_have_count(1)

@@ -622,6 +622,7 @@ class Task(_Answer):
     retry_of: int | None
     retried_by: int | None
     error: str
+    source_ip: str
     started_at: Time
     updated_at: Time
     finished_at: Time | None

@@ -8,6 +8,7 @@ from typing import Any, Final
 from twisted.web.iweb import IRequest
 
 from gptload.control.admin import masked, schemas
+from gptload.control.admin.access import client_address
 from gptload.control.admin.downloads import download
 from gptload.control.admin.replies import page, reply
 from gptload.control.admin.requests import body, identifier, moment, paging, query
@@ -161,12 +162,12 @@ class KeyRoutes:
     @routes.route("/api/keys/add-async", methods=["POST"])
     async def add_async(self, request: IRequest) -> bytes:
         upload = await self._upload(request)
-        return self._begun(request, await self._key_tasks.add(*upload))
+        return await self._begun(request, await self._key_tasks.add(*upload))
 
     @routes.route("/api/keys/delete-async", methods=["POST"])
     async def delete_async(self, request: IRequest) -> bytes:
         upload = await self._upload(request)
-        return self._begun(request, await self._key_tasks.remove(*upload))
+        return await self._begun(request, await self._key_tasks.remove(*upload))
 
     async def _upload(self, request: IRequest) -> tuple[int, Reading]:
         """The group and the keys of a body of any size.
@@ -181,7 +182,8 @@ class KeyRoutes:
             raise upload.reading
         return upload.group_id, upload.reading
 
-    def _begun(self, request: IRequest, task: TaskRow) -> bytes:
+    async def _begun(self, request: IRequest, task: TaskRow) -> bytes:
+        await self._tasks.sign(task.id, client_address(request))
         return reply(request, schemas.task_status_json(task))
 
     @routes.route("/api/keys/validate-group", methods=["POST"])
@@ -189,7 +191,7 @@ class KeyRoutes:
         given = body(request, schemas.KeyChoice)
         wanted = KeyFilter(given.status, given.state, given.reason)
         _check_words(wanted, "Invalid status value")
-        return self._begun(request, await self._key_tasks.validate(given.group_id, wanted))
+        return await self._begun(request, await self._key_tasks.validate(given.group_id, wanted))
 
     @routes.route("/api/keys/add-multiple", methods=["POST"])
     async def add(self, request: IRequest) -> bytes:
@@ -292,6 +294,8 @@ class KeyRoutes:
             weight=given.weight,
             note=given.note,
         )
+        if done.task is not None:
+            await self._tasks.sign(done.task.id, client_address(request))
         return reply(request, schemas.acted_json(done))
 
     @routes.route("/api/keys/deleted", methods=["GET"])

@@ -404,7 +404,10 @@ def _operations() -> dict[tuple[str, str], Operation]:
             "Switch a key off (disabled) or on (active).", schemas.KeyState
         ),
         ("GET", "/api/tasks"): Operation(
-            "Tasks, the newest first.", data=answers.Task, pages=True, query=page
+            "Tasks, the newest first.",
+            data=answers.Task,
+            pages=True,
+            query={"state": "running, done, failed, cancelled or interrupted", **page},
         ),
         ("GET", "/api/tasks/status"): Operation(
             "The last started task, as the reference shows it.", data=answers.TaskStatus

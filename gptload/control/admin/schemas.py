@@ -473,6 +473,7 @@ def task_json(task: TaskRow) -> dict[str, Any]:
         "retry_of": left.get("of"),
         "retried_by": left.get("next"),
         "error": task.error,
+        "source_ip": task.source_ip,
         "started_at": time_text(task.started_at),
         "updated_at": time_text(task.updated_at),
         "finished_at": time_or_none(task.finished_at),

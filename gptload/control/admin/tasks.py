@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from twisted.web.iweb import IRequest
 
+from gptload.control.admin.access import client_address
 from gptload.control.admin.audit import tell
 from gptload.control.admin.replies import page, reply
-from gptload.control.admin.requests import body_or, identifier, paging
+from gptload.control.admin.requests import body_or, identifier, paging, query
 from gptload.control.admin.routing import make_routes
 from gptload.control.admin.schemas import NO_TASK, TaskRetry, task_json, task_status_json
 from gptload.control.audit import Change
+from gptload.control.db.queries.tasks import STATES
 from gptload.control.keyactions import KeyActions
 from gptload.control.tasks import Tasks
+from gptload.core.errors import ValidationFailed
 
 
 class TaskRoutes:
@@ -31,7 +34,10 @@ class TaskRoutes:
     @routes.route("/api/tasks", methods=["GET"])
     async def listed(self, request: IRequest) -> bytes:
         number, size = paging(request)
-        found, total = await self._tasks.page(offset=(number - 1) * size, limit=size)
+        state = query(request, "state")
+        if state not in ("", *STATES):
+            raise ValidationFailed(f"state is one of {', '.join(STATES)}")
+        found, total = await self._tasks.page(state=state, offset=(number - 1) * size, limit=size)
         return page(request, [task_json(task) for task in found], number, size, total)
 
     @routes.route("/api/tasks/<task_id>", methods=["GET"])
@@ -49,5 +55,6 @@ class TaskRoutes:
         number = identifier(task_id, "Invalid task ID format")
         which = body_or(request, TaskRetry()).which
         begun = await self._actions.retry(number, which)
+        await self._tasks.sign(begun.id, client_address(request))
         tell(request, Change(None, {"which": which, "task_id": begun.id, "count": begun.total}))
         return reply(request, task_json(begun))

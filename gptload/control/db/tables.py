@@ -164,6 +164,7 @@ tasks = Table(
     # that isn't known. With `of` and `next`: the task that it retries, and its retry.
     Column("remainder", JSON(none_as_null=True), nullable=True),
     Column("error", String(512), nullable=False, server_default=""),
+    Column("source_ip", String(64), nullable=False, server_default=""),  # who asked for it
     Column("started_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     Column("finished_at", Instant, nullable=True),

@@ -350,3 +350,18 @@ async def test_a_body_is_read_alike_in_whatever_order_its_members_stand(admin: A
         await finished(admin)
     keys = {key["key_value"] for key in await admin.keys(group)}
     assert keys == {'sk-"\\', "/é漢🚀", "a", "b", "c", "d", "e", "f"}
+
+
+async def test_the_list_says_who_asked_and_can_be_of_one_state(admin: Admin) -> None:
+    group = await admin.group()
+    begun = await begin(admin, "add", group, "sk-of-a-list-1\nsk-of-a-list-2")
+    await finished(admin)
+    (task,) = (await admin.api("GET", "/tasks"))["items"]
+    assert (task["id"], task["source_ip"], task["state"]) == (begun["id"], "unknown", "done")
+    assert [one["id"] for one in (await admin.api("GET", "/tasks?state=done"))["items"]] == [
+        task["id"]
+    ]
+    none = await admin.api("GET", "/tasks?state=interrupted")
+    assert (none["items"], none["pagination"]["total_items"]) == ([], 0)
+    refused = await admin.call("GET", "/api/tasks?state=ready")
+    assert "state is one of running, done" in refused.refused(400, "VALIDATION_FAILED")

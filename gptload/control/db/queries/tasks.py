@@ -19,6 +19,7 @@ from gptload.core.errors import NotFound, NothingToRetry, TaskInProgress
 
 # Kept for people who want to know what was done; older ones go.
 KEPT = 1000
+STATES = ("running", "done", "failed", "cancelled", "interrupted")
 GONE = "The process that ran it ended before it did"
 
 
@@ -27,7 +28,8 @@ class TaskRow:
     """One task.
 
     Attributes:
-        state: `running`, `done`, `failed`, `cancelled` or `interrupted`.
+        state: one of `STATES`.
+        source_ip: who asked for it; "" where nobody noted that.
         result: figures of what was done so far, or in all; None before the first.
         remainder: what it failed at or didn't come to, by `gptload.control.keycourse`;
             also `of`, the task that it retries, and `next`, its own retry. None: that
@@ -48,6 +50,7 @@ class TaskRow:
     started_at: float
     updated_at: float
     finished_at: float | None
+    source_ip: str = ""
 
 
 _COLUMNS = tuple(tasks.c[name] for name in fields_dict(TaskRow))
@@ -230,10 +233,18 @@ def interrupt_orphans(connection: Connection, now: float) -> int:
     ).rowcount
 
 
-def page(connection: Connection, *, offset: int, limit: int) -> tuple[list[TaskRow], int]:
-    """Tasks, the last started first, and how many there are."""
-    total = connection.execute(select(func.count()).select_from(tasks)).scalar_one()
-    return _rows(connection, offset=offset, limit=limit), total
+def page(
+    connection: Connection, *, state: str = "", offset: int, limit: int
+) -> tuple[list[TaskRow], int]:
+    """Tasks in a state, or in any, the last started first, and how many there are."""
+    wanted = [tasks.c.state == state] if state else []
+    total = connection.execute(select(func.count()).select_from(tasks).where(*wanted)).scalar_one()
+    return _rows(connection, *wanted, offset=offset, limit=limit), total
+
+
+def sign(connection: Connection, task_id: int, source_ip: str) -> None:
+    """Note who asked for it."""
+    connection.execute(update(tasks).where(tasks.c.id == task_id).values(source_ip=source_ip[:64]))
 
 
 def latest(connection: Connection, since: float) -> TaskRow | None:

@@ -6,9 +6,10 @@ export const PAGE_SIZE = 50;
 /** `page` counts from 1; the newest first. */
 export function fetchTasks(
   page: number,
+  state: string,
   signal?: AbortSignal,
 ): Promise<{ items: Task[]; pagination: Pagination }> {
-  const query = { page, page_size: PAGE_SIZE };
+  const query = { page, page_size: PAGE_SIZE, ...(state ? { state } : {}) };
   return dataAs(api.GET('/api/tasks', { params: { query: query as never }, signal }));
 }
 
