@@ -9,15 +9,16 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 from dotenv import dotenv_values
 from OpenSSL import SSL
 
+from gptload.core.variable import Variable
 from gptload.core.vault import PUBLIC, mask
 
 LOOPBACK: Final = "127.0.0.1"
@@ -36,6 +37,8 @@ _LEVELS: Final = {
 }
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 §5.6.2
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+# What drivers read from a DSN's query beside the place for the password.
+_IN_QUERY: Final = re.compile(r"(?i)\b(\w*(?:pass|secret|token|key)\w*)=[^&]*")
 _WEAK_WORDS: Final = ("password", "sk-123456", "123456", "admin", "secret")
 _WEAK_LENGTH: Final = 16
 
@@ -126,6 +129,7 @@ class Config:
         log_level: a level of twisted.logger.
         metrics_token: opens `/metrics`; AUTH_KEY does while it is empty.
         allow_link_local_upstreams: whether a group may call link-local and metadata addresses.
+        variables: each of them, for people.
     """
 
     host: str
@@ -153,12 +157,14 @@ class Config:
     metrics_enabled: bool
     metrics_token: str
     allow_link_local_upstreams: bool
+    variables: tuple[Variable, ...] = field(default=(), eq=False)
 
     @classmethod
     def from_environ(
         cls,
         environ: Mapping[str, str],
         check_dsn: Callable[[str], Path | None] = lambda dsn: Path(dsn),
+        from_file: Collection[str] = (),
     ) -> Config:
         """Read the variables.
 
@@ -166,6 +172,7 @@ class Config:
             environ: names and values; an empty value counts as unset.
             check_dsn: reads a DATABASE_DSN and returns the SQLite file, if it names
                 one; raises ValueError with what is supported.
+            from_file: names that `.env` has set, and not the process's environment.
 
         Raises:
             ConfigError: with all that is wrong.
@@ -222,7 +229,7 @@ class Config:
         )
         if read.faults:
             raise ConfigError(read.faults)
-        return config
+        return evolve(config, variables=_variables(config, environ, from_file))
 
     def warnings(self) -> list[str]:
         """What an operator should know before trusting this configuration."""
@@ -245,6 +252,67 @@ class Config:
         if self.cors_enabled and "*" in self.cors_origins:
             found.append("ALLOWED_ORIGINS=* lets every website's scripts call this service.")
         return found
+
+
+# Every variable of .env.example that is read here, in its order, with what holds of it.
+_SHOWN: Final[tuple[tuple[str, Callable[[Config], object]], ...]] = (
+    ("AUTH_KEY", lambda config: config.auth_key),
+    ("ENCRYPTION_KEY", lambda config: config.encryption_key),
+    ("PORT", lambda config: config.port),
+    ("HOST", lambda config: config.host),
+    ("DATABASE_DSN", lambda config: _without_password(config.database_dsn)),
+    ("DATA_DIR", lambda config: config.data_dir),
+    ("JOURNAL_MAX_MB", lambda config: config.journal_max_mb),
+    ("UPSTREAM_CA_FILE", lambda config: config.upstream_ca_file or ""),
+    ("ALLOW_LINK_LOCAL_UPSTREAMS", lambda config: config.allow_link_local_upstreams),
+    ("HTTP_PROXY", lambda config: _without_password(config.outbound_proxies.http)),
+    ("HTTPS_PROXY", lambda config: _without_password(config.outbound_proxies.https)),
+    ("NO_PROXY", lambda config: config.outbound_proxies.exceptions),
+    ("MAX_CONCURRENT_REQUESTS", lambda config: config.max_concurrent_requests),
+    ("SERVER_READ_TIMEOUT", lambda config: config.read_timeout),
+    ("SERVER_WRITE_TIMEOUT", lambda config: config.write_timeout),
+    ("SERVER_IDLE_TIMEOUT", lambda config: config.idle_timeout),
+    ("SERVER_GRACEFUL_SHUTDOWN_TIMEOUT", lambda config: config.shutdown_timeout),
+    ("ENABLE_CORS", lambda config: config.cors_enabled),
+    ("ALLOWED_ORIGINS", lambda config: config.cors_origins),
+    ("ALLOWED_METHODS", lambda config: config.cors_methods),
+    ("ALLOWED_HEADERS", lambda config: config.cors_headers),
+    ("ALLOW_CREDENTIALS", lambda config: config.cors_credentials),
+    ("METRICS_ENABLED", lambda config: config.metrics_enabled),
+    ("METRICS_TOKEN", lambda config: config.metrics_token),
+    ("LOG_LEVEL", lambda config: config.log_level),
+    ("LOG_FORMAT", lambda config: config.log_format),
+    ("LOG_ENABLE_FILE", lambda config: config.log_file is not None),
+    ("LOG_FILE_PATH", lambda config: config.log_file or ""),
+)
+_SECRETS: Final = frozenset(("AUTH_KEY", "ENCRYPTION_KEY", "METRICS_TOKEN"))
+_EITHER_CASE: Final = frozenset(("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"))
+
+
+def _variables(
+    config: Config, environ: Mapping[str, str], from_file: Collection[str]
+) -> tuple[Variable, ...]:
+    return tuple(_variable(name, read(config), environ, from_file) for name, read in _SHOWN)
+
+
+def _variable(
+    name: str, value: object, environ: Mapping[str, str], from_file: Collection[str]
+) -> Variable:
+    names = (name, name.lower()) if name in _EITHER_CASE else (name,)
+    there = next((one for one in names if environ.get(one)), None)
+    origin = "default" if there is None else ".env" if there in from_file else "environment"
+    if isinstance(value, bool):
+        text = "true" if value else "false"
+    else:
+        text = ",".join(value) if isinstance(value, tuple) else str(value)
+    is_secret = name in _SECRETS
+    return Variable(name, _end_of(text) if is_secret else text, origin, is_secret)
+
+
+def _end_of(secret: str) -> str:
+    if not secret:
+        return ""
+    return f"…{secret[-2:]}" if len(secret) >= _WEAK_LENGTH else "…"
 
 
 class _Reader:
@@ -400,6 +468,7 @@ def _is_origin(text: str) -> bool:
 
 
 def _without_password(url: str) -> str:
+    url = _IN_QUERY.sub(r"\1=****", url)
     head, at, tail = url.rpartition("@")
     if not at:
         return url

@@ -387,6 +387,7 @@ class Node(Service):
                 client=self._client,
                 proxy_for=config.outbound_proxies.for_url,
                 allow_link_local=config.allow_link_local_upstreams,
+                variables=config.variables,
                 ticks=time.monotonic,
                 tasks=self._tasks,
                 live=self._live,

@@ -140,7 +140,8 @@ def load_config() -> Config:
     def database_file(dsn: str) -> Path | None:
         return sqlite_file(parse_dsn(dsn))
 
-    return Config.from_environ(from_files(os.environ, Path.cwd()), database_file)
+    found = from_files(os.environ, Path.cwd())
+    return Config.from_environ(found, database_file, found.keys() - os.environ.keys())
 
 
 def makeService(options: Options) -> IService:

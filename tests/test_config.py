@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from gptload.config import Config, ConfigError, OutboundProxies, from_files
 from gptload.control.db.database import parse_dsn, sqlite_file
+from gptload.core.variable import Variable
 from tests.upstream import certificates
 
 GOOD_KEY = "a-long-and-private-key-of-mine"
@@ -306,3 +308,49 @@ def test_the_example_shows_the_defaults_and_every_variable(tmp_path: Path) -> No
     assert set(shown) - read == {"TZ"}  # the runtime reads that one
     variables = {word for word in source.split('"') if word.isupper() and word.isidentifier()}
     assert variables <= set(shown)
+
+
+def told(**environ: str) -> dict[str, Variable]:
+    """What people see of it, by name."""
+    made = Config.from_environ(environ, lambda dsn: sqlite_file(parse_dsn(dsn)), ["PORT"])
+    return {one.name: one for one in made.variables}
+
+
+def test_people_see_what_holds_and_where_it_comes_from() -> None:
+    found = told(
+        PORT="4000", http_proxy="proxy.example:3128", ENABLE_CORS="yes", ALLOWED_ORIGINS="*"
+    )
+    assert (found["PORT"].value, found["PORT"].origin) == ("4000", ".env")
+    assert found["HTTP_PROXY"] == Variable("HTTP_PROXY", "http://proxy.example:3128", "environment")
+    assert found["ENABLE_CORS"] == Variable("ENABLE_CORS", "true", "environment")
+    assert found["ALLOWED_METHODS"].value == "GET,POST,PUT,DELETE,OPTIONS"
+    assert found["ALLOWED_METHODS"].origin == found["HOST"].origin == "default"
+    assert (found["HOST"].value, found["UPSTREAM_CA_FILE"].value) == ("127.0.0.1", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "shown"),
+    [
+        ("AUTH_KEY", "sk-a-long-one-of-the-tests-f3", "…f3"),
+        ("ENCRYPTION_KEY", "short", "…"),
+        ("METRICS_TOKEN", "", ""),
+        ("DATABASE_DSN", "postgres://me:hidden@db:5432/x", "postgres://****@db:5432/x"),
+        ("DATABASE_DSN", "me:hidden@tcp(db:3306)/x", "****@tcp(db:3306)/x"),
+        (
+            "DATABASE_DSN",
+            "postgres://db/x?sslmode=require&sslpassword=hidden",
+            "postgres://db/x?sslmode=require&sslpassword=****",
+        ),
+        ("HTTPS_PROXY", "socks5://me:hidden@proxy:1080", "socks5://****@proxy:1080"),
+    ],
+)
+def test_people_see_no_secret_and_no_password(name: str, text: str, shown: str) -> None:
+    found = told(**{name: text})[name]
+    assert found.value == shown
+    assert "hidden" not in repr(told(**{name: text}))
+
+
+def test_people_see_every_variable_that_can_be_set() -> None:
+    example = (Path(__file__).parent.parent / ".env.example").read_text()
+    names = re.findall(r"^#([A-Z_]+)=", example, re.MULTILINE)
+    assert list(told()) == [name for name in names if name not in ("TZ", "REDIS_DSN", "IS_SLAVE")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.dashboard.conftest import Visit
 from tests.dashboard.world import World
@@ -75,3 +75,55 @@ def test_a_change_is_reviewed_saved_and_taken_back(
     undo.click()
     now = wait_for(lambda: told(service)["idle_conn_timeout"]["value"], lambda got: got == before)
     assert now == before
+
+
+def test_somebody_elses_change_in_the_same_moment_is_kept_or_asked_about(
+    world: World, visitor: Visit, service: Service
+) -> None:
+    """Another setting is saved beside it; of the same one both are shown, and none is lost."""
+    guest = visitor()
+    page = guest.open("/settings")
+    theirs: list[dict[str, Any]] = []
+
+    def late(route: Route) -> None:
+        """They save after this page has looked, and before it writes."""
+        if route.request.method == "PUT" and theirs:
+            service.set(**theirs.pop())
+        route.continue_()
+
+    page.route(re.compile(r"/api/settings$"), late)
+    page.locator("section#max_retries input").fill("7")
+    theirs.append({"connect_timeout": 17})
+    page.keyboard.press("Control+s")
+    expect(page.get_by_text("1 setting saved")).to_be_visible()
+    assert told(service)["max_retries"]["value"] == 7
+    assert told(service)["connect_timeout"]["value"] == 17
+    expect(page.locator("section#connect_timeout input")).to_have_value("17")
+
+    page.locator("section#max_retries input").fill("8")
+    theirs.append({"max_retries": 9})
+    page.keyboard.press("Control+s")
+    asked = page.get_by_role("dialog")
+    for value in ("7", "8", "9"):
+        expect(asked).to_contain_text(value)
+    assert told(service)["max_retries"]["value"] == 9
+
+
+def test_the_environment_is_shown_with_its_origin_and_without_secrets(
+    world: World, visitor: Visit, service: Service
+) -> None:
+    guest = visitor()
+    page = guest.open("/settings")
+    guest.button("Environment").click()
+    card = page.get_by_role("region", name="Environment")
+    row = card.get_by_role("row").filter(has_text="AUTH_KEY")
+    expect(row).to_contain_text(f"set · ends …{service.auth_key[-2:]}")
+    expect(card.get_by_role("row").filter(has_text="LOG_FORMAT")).to_contain_text("default")
+    port = card.get_by_role("row").filter(has=page.get_by_text("PORT", exact=True))
+    expect(port).to_contain_text("environment")
+    assert service.auth_key not in page.content()
+    page.reload()
+    expect(page.locator("section#max_retries")).to_have_count(0)
+    expect(card).to_be_visible()
+    page.get_by_role("searchbox", name="Search settings").fill("server_read")
+    expect(card.get_by_role("row")).to_have_count(2)

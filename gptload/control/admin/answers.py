@@ -363,6 +363,15 @@ class SettingCategory(_Answer):
     settings: list[Setting]
 
 
+class Variable(_Answer):
+    """A variable of the environment; of a secret only its end, where it is long enough."""
+
+    name: str
+    value: str
+    origin: Literal["environment", ".env", "default"]
+    is_secret: bool
+
+
 class SettingChange(_Answer):
     """A setting before and after; null: unset. Secrets are masked."""
 
@@ -371,10 +380,16 @@ class SettingChange(_Answer):
     new_value: Value | None
 
 
+class ChangedSetting(SettingChange):
+    """What a call changed, and under which number the history has it."""
+
+    history_id: int
+
+
 class ChangedSettings(_Answer):
     """What a call changed."""
 
-    changed: list[SettingChange]
+    changed: list[ChangedSetting]
 
 
 class SettingHistory(SettingChange):

@@ -6,7 +6,7 @@ client's address. Everything that all routes share is done here, once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from socket import gethostname
 from typing import Any, Final, Protocol
@@ -23,6 +23,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from gptload.control.admin.access import Access, client_address
 from gptload.control.admin.audit import AuditRoutes, watch
 from gptload.control.admin.dashboard import DashboardRoutes, Secrets
+from gptload.control.admin.environment import EnvironmentRoutes
 from gptload.control.admin.groups import GroupRoutes
 from gptload.control.admin.integration import IntegrationRoutes
 from gptload.control.admin.keys import KeyRoutes
@@ -76,6 +77,7 @@ from gptload.core.errors import (
     NotFound,
 )
 from gptload.core.keykinds import exhausted_reasons
+from gptload.core.variable import Variable
 from gptload.core.vault import Vault
 from gptload.link.rehearsal import Rehearse, no_data_plane
 from gptload.provider import Providers
@@ -106,6 +108,7 @@ class AdminParts:
         metrics_token: opens them; AUTH_KEY does where it is empty.
         allow_link_local: whether upstreams may be link-local or metadata addresses.
         site: where the built dashboard is, if it is.
+        variables: the static configuration, as people may see it.
     """
 
     reactor: Any
@@ -131,6 +134,7 @@ class AdminParts:
     metrics_token: str = field(default="", repr=False)
     allow_link_local: bool = False
     site: Path = SITE
+    variables: Sequence[Variable] = ()
 
 
 def make_site(parts: AdminParts) -> Site:
@@ -214,6 +218,7 @@ def make_site(parts: AdminParts) -> Site:
     ).routes
     by_subject["stats"] = StatisticsRoutes(clock, database, vault, count).routes
     by_subject["live"] = LiveRoutes(parts.live, seconds).routes
+    by_subject["environment"] = EnvironmentRoutes(parts.variables).routes
     by_subject["meta"] = MetaRoutes(seconds, _about(parts, built), parts.status).routes
     by_subject["audit"] = AuditRoutes(audit).routes
     by_subject["integration"] = IntegrationRoutes(database, snapshots, parts.providers).routes

@@ -250,11 +250,17 @@ def _operations() -> dict[tuple[str, str], Operation]:
             "Whether ENCRYPTION_KEY and the stored keys fit together.",
             data=answers.EncryptionStatus,
         ),
+        ("GET", "/api/environment"): Operation(
+            "What was fixed when the node started, and by whom.", data=list[answers.Variable]
+        ),
         ("GET", "/api/settings"): Operation(
             "All settings, by category.", data=list[answers.SettingCategory]
         ),
         ("PUT", "/api/settings"): Operation(
-            "Change settings: a JSON object of any of them.", data=answers.ChangedSettings
+            "Change settings: a JSON object of any of them. With If-Match, the ETag of "
+            "GET /api/settings or *, null unsets one; with an ETag, all of it only if nobody has "
+            "changed any since.",
+            data=answers.ChangedSettings,
         ),
         ("POST", "/api/settings/reveal"): Operation(
             "The value of a setting that a browser gets masked; the audit log has it.",
@@ -592,7 +598,10 @@ def _settings_schema() -> dict[str, Any]:
     kinds = {"int": "integer", "bool": "boolean", "string": "string"}
     properties: dict[str, Any] = {}
     for setting in SETTINGS:
-        shown: dict[str, Any] = {"type": kinds[setting.type], "description": setting.description}
+        kind: Any = kinds[setting.type]
+        if not (setting.type == "string" and setting.required):
+            kind = [kind, "null"]
+        shown: dict[str, Any] = {"type": kind, "description": setting.description}
         for bound, limit in (("minimum", setting.minimum), ("maximum", setting.maximum)):
             if limit is not None:
                 shown[bound] = limit

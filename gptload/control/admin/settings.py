@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 
@@ -44,6 +45,7 @@ class SettingRoutes:
 
     @routes.route("/api/settings", methods=["GET"])
     async def listed(self, request: IRequest) -> bytes:
+        version = await self._database.read(queries.version)
         chosen = await self._database.read(queries.set_by_people)
         stored = await self._database.read(groups.all_groups)
         overriders = Counter(
@@ -53,6 +55,7 @@ class SettingRoutes:
         for heading in shown:
             for item in heading["settings"]:
                 item["value"] = masked.setting_value(request, item["key"], item["value"])
+        request.setHeader(b"ETag", b'"%d"' % version)
         return reply(request, shown)
 
     @routes.route("/api/settings/reveal", methods=["POST"])
@@ -69,10 +72,15 @@ class SettingRoutes:
         given = json_object(request)
         if not given:
             return reply(request)
+        seen, is_ours = _seen(request), request.getHeader("if-match") is not None
         values: dict[str, Value | None] = {}
         faults: list[str] = []
         for key, sent in given.items():
             try:
+                # Scripts of the reference's times hear that null is no value.
+                if sent is None and is_ours:
+                    values[_resettable(key)] = None
+                    continue
                 value = sent
                 if not masked.sees_secrets(request):
                     held = self._snapshots.system.get(key)
@@ -82,17 +90,14 @@ class SettingRoutes:
                 faults.append(error.message[:300])
         if faults:
             raise ValidationFailed("; ".join(faults[:20]), hint="Nothing was changed.")
-        changed = await self._write(values, client_address(request))
+        changed = await self._write(values, client_address(request), seen=seen)
         return _changed(request, changed)
 
     @routes.route("/api/settings/<key>", methods=["DELETE"])
     async def unset(self, request: IRequest, key: str) -> bytes:
-        setting = BY_KEY.get(key)
-        if setting is None:
+        if key not in BY_KEY:
             raise NotFound("Resource not found", hint="GET /api/settings lists all settings.")
-        if setting.type == "string" and setting.required:
-            # Without one of its own nobody could get in, or find the groups.
-            raise ValidationFailed(f"value for {key} is required")
+        _resettable(key)
         changed = await self._write({key: None}, client_address(request))
         return _changed(request, changed)
 
@@ -127,17 +132,54 @@ class SettingRoutes:
 
     @whole
     async def _write(
-        self, values: Mapping[str, Value | None], source_ip: str, undo_of: int | None = None
+        self,
+        values: Mapping[str, Value | None],
+        source_ip: str,
+        undo_of: int | None = None,
+        seen: int | None = None,
     ) -> list[queries.Change]:
         changed = await self._database.write(
-            queries.change, values, source_ip[:64], self._seconds(), undo_of
+            queries.change, values, source_ip[:64], self._seconds(), undo_of, seen
         )
         await self._snapshots.rebuild()
         return changed
 
 
+def _seen(request: IRequest) -> int | None:
+    """The version that a change was made from, as `If-Match` has it (RFC 9110 §13.1.1).
+
+    Raises:
+        ValidationFailed: it is no version of the settings.
+    """
+    text = (request.getHeader("if-match") or "").strip()
+    if text in ("", "*"):
+        return None
+    if not re.fullmatch('"[0-9]{1,18}"', text):
+        hint = "It is the ETag of GET /api/settings."
+        raise ValidationFailed("If-Match is no version of the settings", hint=hint)
+    return int(text.strip('"'))
+
+
+def _resettable(key: str) -> str:
+    """The key of a setting that can do without a value of its own.
+
+    Raises:
+        ValidationFailed: there is no such setting, or it can't.
+    """
+    setting = BY_KEY.get(key)
+    if setting is None:
+        raise ValidationFailed(f"invalid setting key: {key}")
+    if setting.type == "string" and setting.required:
+        # Without one of its own nobody could get in, or find the groups.
+        raise ValidationFailed(f"value for {key} is required")
+    return key
+
+
 def _changed(request: IRequest, changed: list[queries.Change]) -> bytes:
-    shown = [setting_change_json(change.key, change.old, change.new) for change in changed]
+    shown = [
+        setting_change_json(change.key, change.old, change.new) | {"history_id": change.id}
+        for change in changed
+    ]
     before = {change["key"]: change["old_value"] for change in shown}
     after = {change["key"]: change["new_value"] for change in shown}
     tell(request, Change(before, after))

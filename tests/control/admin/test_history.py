@@ -18,7 +18,13 @@ async def history(admin: Admin, query: str = "") -> list[dict[str, Any]]:
 
 
 async def change(admin: Admin, **values: Any) -> list[dict[str, Any]]:
-    return list((await admin.api("PUT", "/settings", values))["changed"])
+    return without_ids((await admin.api("PUT", "/settings", values))["changed"])
+
+
+def without_ids(changed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Changes as they are told, but for their numbers in the history."""
+    assert all(each["history_id"] > 0 for each in changed)
+    return [{name: each[name] for name in each if name != "history_id"} for each in changed]
 
 
 async def test_the_answer_says_what_changed_and_no_more(admin: Admin) -> None:
@@ -55,7 +61,9 @@ async def test_any_former_change_is_undone_and_that_is_a_change_too(admin: Admin
     await change(admin, connect_timeout=9)
     second = (await history(admin, "?key=max_retries"))[0]
     undone = await admin.api("POST", f"/settings/history/{second['id']}/undo")
-    assert undone["changed"] == [{"key": "max_retries", "old_value": 6, "new_value": 5}]
+    assert without_ids(undone["changed"]) == [
+        {"key": "max_retries", "old_value": 6, "new_value": 5}
+    ]
     assert (await setting(admin, "max_retries"))["value"] == 5
     last, _, first = await history(admin, "?key=max_retries")
     assert last["undo_of"] == second["id"]
@@ -82,3 +90,35 @@ async def test_what_can_not_be_undone_or_unset(admin: Admin) -> None:
     answer = await admin.call("DELETE", "/api/settings/proxy_keys")
     assert answer.refused(400, "VALIDATION_FAILED") == "value for proxy_keys is required"
     (await admin.call("DELETE", "/api/settings/nonsense")).refused(404, "NOT_FOUND")
+
+
+async def test_values_and_resets_are_one_change_of_the_version_that_was_read(admin: Admin) -> None:
+    """RFC 9110 §13.1.1."""
+    await change(admin, max_retries=5)
+    read = await admin.call("GET", "/api/settings")
+    match = {"If-Match": read.fields["etag"]}
+    saved = await admin.call(
+        "PUT", "/api/settings", {"max_retries": None, "connect_timeout": 9}, fields=match
+    )
+    assert [(each["key"], each["new_value"]) for each in saved.data["changed"]] == [
+        ("max_retries", None),
+        ("connect_timeout", 9),
+    ]
+    assert not (await setting(admin, "max_retries"))["is_set"]
+    late = await admin.call("PUT", "/api/settings", {"max_retries": 7}, fields=match)
+    late.refused(409, "CONFLICT")
+    assert not (await setting(admin, "max_retries"))["is_set"]
+    ids = [each["history_id"] for each in saved.data["changed"]]
+    assert ids == [entry["id"] for entry in reversed((await history(admin))[:2])]
+    for fields in ({"If-Match": "*"}, {}):
+        await admin.call("PUT", "/api/settings", {"max_retries": 7}, fields=fields)
+    assert (await setting(admin, "max_retries"))["value"] == 7
+
+
+async def test_a_reset_that_cannot_be_spoils_the_whole_change(admin: Admin) -> None:
+    both = {"max_retries": 7, "proxy_keys": None}
+    answer = await admin.call("PUT", "/api/settings", both, fields={"If-Match": "*"})
+    assert "proxy_keys" in answer.refused(400, "VALIDATION_FAILED")
+    assert not (await setting(admin, "max_retries"))["is_set"]
+    bad = await admin.call("PUT", "/api/settings", {"max_retries": 7}, fields={"If-Match": '"x"'})
+    bad.refused(400, "VALIDATION_FAILED")

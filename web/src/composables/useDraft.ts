@@ -121,6 +121,8 @@ export function useDraft<T extends object>(base: () => T | undefined, options: O
     clashes,
     /** A draft that a crash left behind; `restore` takes it, `forget` drops it. */
     restorable,
+    /** The draft as it stands, for `saved`. */
+    standing: (): T => copyOf(draft.value!),
     /** The fields to send. */
     patch: (): Partial<T> =>
       original.value && draft.value ? patchOf(original.value, draft.value) : {},
@@ -132,9 +134,15 @@ export function useDraft<T extends object>(base: () => T | undefined, options: O
       if (original.value) start(original.value);
       forget();
     },
-    /** The server has it: this is the new base. */
-    saved(now: T): void {
-      start(now);
+    /**
+     * The server has it: this is the new base. What was typed since it was sent goes on as a
+     * draft.
+     */
+    saved(now: T, sent: T): void {
+      const typed = draft.value ?? sent;
+      original.value = copyOf(now);
+      draft.value = merged(sent, copyOf(now), typed);
+      clashes.value = [];
       forget();
     },
     forget,

@@ -12,17 +12,28 @@ from attrs import frozen
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from gptload.control.db.tables import setting_history, system_settings
-from gptload.core.errors import NotFound
+from gptload.core.errors import Conflict, NotFound
 from gptload.core.settings import BY_KEY, Value, store
+
+
+class SettingsMoved(Conflict):
+    """The version that was read isn't there any more."""
+
+    hint = "Nothing was changed. Load the settings again, or leave If-Match out."
 
 
 @frozen
 class Change:
-    """One setting's texts before and after; None: unset."""
+    """One setting's texts before and after; None: unset.
+
+    Attributes:
+        id: of its entry in the history.
+    """
 
     key: str
     old: str | None
     new: str | None
+    id: int = 0
 
 
 def set_by_people(connection: Connection) -> dict[str, float]:
@@ -38,12 +49,21 @@ def change(
     source_ip: str,
     now: float,
     undo_of: int | None = None,
+    seen: int | None = None,
 ) -> list[Change]:
     """Store checked values, all or none, and their history; None unsets.
 
+    Args:
+        seen: the version that the values were made from; None: never mind.
+
     Returns:
         What is different now. A value that is there already is no change.
+
+    Raises:
+        SettingsMoved: there is another version by now.
     """
+    if seen is not None and seen != version(connection):
+        raise SettingsMoved("The settings have been changed meanwhile")
     table = system_settings.c
     rows = connection.execute(select(system_settings).where(table.setting_key.in_(list(values))))
     stored = {row.setting_key: row for row in rows}
@@ -59,8 +79,7 @@ def change(
         _store(connection, key, new, row is not None, now)
         # What was seeded other than the default, such as the first proxy key, can come back.
         old = present if is_set or present != default else None
-        changed.append(Change(key, old, new))
-        connection.execute(
+        written = connection.execute(
             insert(setting_history).values(
                 at=now,
                 source_ip=source_ip,
@@ -70,7 +89,14 @@ def change(
                 undo_of=undo_of,
             )
         )
+        (entry_id,) = written.inserted_primary_key or (0,)
+        changed.append(Change(key, old, new, int(entry_id)))
     return changed
+
+
+def version(connection: Connection) -> int:
+    """Greater after each change of a setting."""
+    return connection.execute(select(func.max(setting_history.c.id))).scalar() or 0
 
 
 def _store(connection: Connection, key: str, text: str | None, is_there: bool, now: float) -> None:

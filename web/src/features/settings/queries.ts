@@ -5,7 +5,7 @@ import { api, data, dataAs } from '@/api/client';
 import type { components } from '@/api/schema';
 import type { SettingCategory } from '@/api/shapes';
 
-import { type Draft, isSecret, type Value } from './values';
+import { type Draft, isSecret } from './values';
 
 export type HistoryEntry = components['schemas']['SettingHistory'];
 type Changed = components['schemas']['ChangedSettings'];
@@ -14,13 +14,33 @@ export const HISTORY_PAGE = 50;
 /** Another person's change is seen within this time, and before each saving. */
 const LOOK_MS = 30_000;
 
+/** All settings, and the version that they are of. */
+export interface Listed {
+  categories: SettingCategory[];
+  version: string;
+}
+
 export function useSettings(locale: MaybeRefOrGetter<string>) {
   return useQuery({
     // The texts in it are the server's, in the reader's language.
     queryKey: computed(() => ['settings', 'list', toValue(locale)]),
-    queryFn: ({ signal }): Promise<SettingCategory[]> => data(api.GET('/api/settings', { signal })),
+    queryFn: async ({ signal }): Promise<Listed> => {
+      const { data: said, response } = await api.GET('/api/settings', { signal });
+      return { categories: said!.data, version: response.headers.get('etag') ?? '*' };
+    },
     placeholderData: keepPreviousData,
     refetchInterval: LOOK_MS,
+  });
+}
+
+export type Variable = components['schemas']['Variable'];
+
+/** What was fixed when the node started: it moves with a restart only. */
+export function useEnvironment() {
+  return useQuery({
+    queryKey: ['environment'],
+    queryFn: ({ signal }): Promise<Variable[]> => data(api.GET('/api/environment', { signal })),
+    staleTime: 60_000,
   });
 }
 
@@ -39,28 +59,16 @@ function historyOf(key: string, page: number, signal?: AbortSignal) {
 }
 
 /**
- * Write what changed: values first, all or none of them, then what is given back to its default.
+ * Write what changed, all of it or nothing; null gives a setting back to its default.
  *
- * @returns The keys whose value is another one now, newest last.
+ * @param version - what the draft was made from. 409: somebody has changed it since.
+ * @returns What is another value now, by its number in the history.
  * @throws ApiError
  */
-export async function save(patch: Draft): Promise<string[]> {
-  const given = Object.entries(patch);
-  const values = Object.fromEntries(given.filter(([, value]) => value !== null)) as Record<
-    string,
-    Value
-  >;
-  const changed: string[] = [];
-  if (Object.keys(values).length > 0) {
-    const answer = await dataAs<Changed>(api.PUT('/api/settings', { body: values }));
-    changed.push(...answer.changed.map((each) => each.key));
-  }
-  for (const [key, value] of given) {
-    if (value !== null) continue;
-    await dataAs<Changed>(api.DELETE('/api/settings/{key}', { params: { path: { key } } }));
-    changed.push(key);
-  }
-  return changed;
+export async function save(patch: Draft, version: string): Promise<number[]> {
+  const headers = { 'If-Match': version };
+  const answer = await dataAs<Changed>(api.PUT('/api/settings', { body: patch, headers }));
+  return answer.changed.map((each) => each.history_id);
 }
 
 export async function undo(id: number): Promise<void> {
@@ -69,16 +77,9 @@ export async function undo(id: number): Promise<void> {
   );
 }
 
-/**
- * Take the last change of each of these settings back. By the history, which knows the whole
- * value of a secret too.
- */
-export async function undoLatest(keys: readonly string[]): Promise<void> {
-  for (const key of keys) {
-    const { items } = await data(api.GET('/api/settings/history', historyOf(key, 1)));
-    const newest = items[0];
-    if (newest) await undo(newest.id);
-  }
+/** Take just these changes back. By the history, which knows the whole value of a secret too. */
+export async function undoAll(ids: readonly number[]): Promise<void> {
+  for (const id of ids) await undo(id);
 }
 
 /** The whole value of a secret; the audit log has that it was asked for. */
