@@ -12,7 +12,7 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.dashboard.browser import saved
+from tests.dashboard.browser import DESKTOP, saved
 from tests.dashboard.conftest import Visit
 from tests.dashboard.world import World
 from tests.parts.calls import chat
@@ -340,3 +340,20 @@ def test_an_export_is_what_is_seen_and_no_spreadsheet_runs_it(
 
 def _query(asked: dict[str, object]) -> str:
     return "&".join(f"{name}={value}" for name, value in asked.items())
+
+
+def test_twelve_rows_are_seen_below_two_filters(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """At 1366×768, with the chart of requests over time."""
+    service.create_group(name, "openai", upstream.url, [f"sk-{name}-1-0123456789"])
+    for _ in range(16):
+        service.ask(chat(name))
+    guest = visitor(size=DESKTOP)
+    page = guest.open(f"/logs?group={name}&client=127.0.0.1")
+    expect(rows(page)).to_have_count(16)
+    expect(page.get_by_role("figure")).to_be_visible()
+    end = page.get_by_role("grid").bounding_box()
+    assert end is not None
+    bottoms = [box["y"] + box["height"] for row in rows(page).all() if (box := row.bounding_box())]
+    assert sum(bottom <= end["y"] + end["height"] for bottom in bottoms) >= 12

@@ -16,10 +16,10 @@ interface Place {
 }
 
 const PLACES: readonly Place[] = [
-  { id: 'time', fields: ['timestamp'], width: 130, narrow: 72, usual: true },
-  { id: 'result', fields: ['is_success', 'outcome'], width: 148, narrow: 36, usual: true },
+  { id: 'time', fields: ['timestamp'], width: 130, narrow: 84, usual: true },
+  { id: 'result', fields: ['is_success', 'outcome'], width: 136, narrow: 36, usual: true },
   { id: 'code', fields: ['status_code'], width: 60, narrow: 56, usual: true },
-  { id: 'group', fields: ['parent_group_name', 'group_name'], grow: 1.2, usual: true },
+  { id: 'group', fields: ['parent_group_name', 'group_name'], grow: 1.7, usual: true },
   { id: 'model', fields: ['model'], grow: 1.1, narrow: 0, usual: true },
   { id: 'tries', fields: ['request_type', 'exchange_id'], width: 84, usual: true },
   {
@@ -30,17 +30,17 @@ const PLACES: readonly Place[] = [
     align: 'end',
     usual: true,
   },
-  { id: 'token', fields: ['first_token_ms'], width: 112, align: 'end', usual: true },
+  { id: 'token', fields: ['first_token_ms'], width: 92, align: 'end', usual: true },
   { id: 'first', fields: ['first_byte_ms'], width: 100, align: 'end' },
   {
     id: 'tokens',
     fields: ['input_tokens', 'output_tokens'],
-    width: 110,
+    width: 104,
     align: 'end',
     usual: true,
   },
   { id: 'cost', fields: ['cost_nano_usd'], width: 84, align: 'end' },
-  { id: 'client', fields: ['source_ip'], width: 120, usual: true },
+  { id: 'client', fields: ['source_ip'], width: 108, usual: true },
   { id: 'key', fields: ['key_value'], width: 128 },
   { id: 'upstream', fields: ['upstream_addr'], grow: 1 },
   { id: 'reason', fields: ['reason', 'error_message'], grow: 1 },
