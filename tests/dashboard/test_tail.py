@@ -202,7 +202,7 @@ def test_under_a_burst_the_tail_samples_says_so_and_lets_go_on(
     assert set(done) == {200}
     shown, sampled = told()
     assert sampled > 0
-    said = page.get_by_role("status").filter(has_text=f"sampled: {sampled:,} more")
+    said = page.locator("footer.foot").filter(has_text=f"sampled: {sampled:,} more")
     expect(said).to_be_visible()
     expect(grid).to_have_attribute("aria-rowcount", str(min(shown, MOST_ROWS) + 1))
     # Of each second, far less is for the page; all of it, and nobody could work.
