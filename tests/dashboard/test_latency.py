@@ -249,3 +249,60 @@ def test_the_times_of_streams_are_those_of_the_upstreams_script(
 def shown(ms: float) -> str:
     """As people read it, from ten milliseconds to a second."""
     return f"{int(ms + 0.5)} ms" if ms < 999.5 else f"{ms / 1000:.2f} s"
+
+
+def test_cells_and_bars_are_reached_by_arrows_and_opened_by_enter(
+    world: World, visitor: Visit
+) -> None:
+    """One stop for the Tab key each; what stands there is said."""
+    guest = visitor()
+    page = guest.open("/latency?range=1h")
+    grid = page.locator(".g-heatmap")
+    expect(grid).to_be_visible()
+    grid.focus()
+    page.keyboard.press("ArrowUp")
+    tip, said = page.locator(".g-chart-tip"), grid.locator("[aria-live]")
+    expect(tip).to_be_visible()
+    expect(said).to_have_text(re.compile(r"^\d\d:\d\d, .+ – .+: [1-9]"))
+    before = said.inner_text()
+    page.keyboard.press("ArrowUp")
+    expect(said).not_to_have_text(before)
+    page.keyboard.press("ArrowDown")
+    expect(said).to_have_text(before)
+    page.keyboard.press("Escape")
+    expect(tip).to_have_count(0)
+
+    bars = page.locator(".g-histogram .bar")
+    expect(page.locator(".g-histogram .bar[tabindex='0']")).to_have_count(1)
+    bars.first.focus()
+    page.keyboard.press("End")
+    expect(bars.last).to_be_focused()
+    page.keyboard.press("ArrowLeft")
+    expect(bars.nth(-2)).to_be_focused()
+    expect(page.locator(".g-histogram .bar[tabindex='0']")).to_have_count(1)
+
+    grid.focus()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    guest.wait_address(lambda address: address.startswith("/logs?") and "from=" in address)
+    expect(page.get_by_role("grid").get_by_role("row").nth(1)).to_be_visible()
+
+
+def test_a_click_holds_what_a_chart_says_of_a_place(world: World, visitor: Visit) -> None:
+    """Where a click leads nowhere else; and it tells how that moved."""
+    guest = visitor()
+    page = guest.open(f"/groups/{world.main.id}?tab=overview&range=1h")
+    plot = page.locator(".g-plot .u-over").first
+    expect(plot).to_be_visible()
+    box = plot.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + 20)
+    tip = page.locator(".g-chart-tip").first
+    expect(tip).to_be_visible()
+    page.mouse.click(box["x"] + box["width"] * 0.9, box["y"] + 20)
+    told = tip.inner_text()
+    page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + 20)
+    expect(tip).to_have_text(re.compile(re.escape(told.split("\n")[0])))
+    page.keyboard.press("Escape")
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + 20)
+    expect(tip).not_to_have_text(re.compile(re.escape(told.split("\n")[0])))
