@@ -64,6 +64,14 @@ async () => (await axe.run(document, { resultTypes: ['violations'] })).violation
     .map((one) => one.id + ': ' + one.nodes.map((node) =>
         node.target.join(' ') + ' ' + (node.any[0]?.message ?? '')).join(' | '))
 """
+_FEATURES: Final = (
+    "app nav ui auth overview groups keys logs latency"
+    " settings simulator tasks nodes audit first_run"
+)
+_MISSING: Final = r"""
+(features) => document.body.innerText.match(
+    new RegExp(`\\b(${features.replaceAll(' ', '|')})\\.[a-z_]+(\\.[a-z_]+)*\\b`, 'g')) ?? []
+"""
 _CLIPPED: Final = """
 () => [...document.querySelectorAll('button, a, label, th, h1, h2, h3, [role=tab]')]
     .filter((one) => one.checkVisibility() && one.clientWidth > 2 && one.innerText.trim()
@@ -227,6 +235,11 @@ class Visitor:
         if not self.page.evaluate("'axe' in window"):
             self.page.evaluate(AXE.read_text())
         found: list[str] = self.page.evaluate(_AXE_RUN)
+        return found
+
+    def missing(self) -> list[str]:
+        """Texts that no language has: they show their keys."""
+        found: list[str] = self.page.evaluate(_MISSING, _FEATURES)
         return found
 
     def clipped(self) -> list[str]:

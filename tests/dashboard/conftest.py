@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
-from tests.dashboard.browser import Visitor, launch, need_site, visit
+from tests.dashboard.browser import THEMES, Visitor, launch, need_site, visit
 from tests.dashboard.world import World, make_world
 from tests.parts.service import Service
 from tests.upstream.control import Upstream
@@ -80,3 +80,8 @@ def world_process(service_process: Service, upstream_process: Upstream) -> World
 def world(world_process: World, service: Service) -> World:
     """The module's world. Tests share it: what they change, they make for themselves."""
     return world_process
+
+
+@pytest.fixture(params=THEMES)
+def theme(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
