@@ -103,13 +103,21 @@ def test_a_group_of_each_channel_is_made_and_deleted_only_by_its_name(
     assert name not in gone
 
 
-def test_a_group_is_copied(visitor: Visit, service: Service, upstream: Upstream, name: str) -> None:
-    """P1.20: With its configuration, under another name."""
-    own_group(service, upstream, name, config={"max_retries": 1})
+@pytest.mark.parametrize("keys", ["No keys", "Only valid keys", "All keys"])
+@pytest.mark.parametrize("channel", LABELS)
+def test_a_group_is_copied(
+    visitor: Visit, service: Service, upstream: Upstream, name: str, channel: str, keys: str
+) -> None:
+    """P1.20: With its configuration, under another name, and with the keys that are chosen."""
+    values = [f"sk-{name}-{number}-0123456789" for number in range(3)]
+    group = service.create_group(name, channel, upstream.url, values, config={"max_retries": 1})
+    ids = [service.key(group, values[0])["id"]]
+    service.api("POST", "/keys/actions", {"group_id": group, "action": "disable", "ids": ids})
     guest = visitor()
     page = guest.open("/groups")
     guest.choose(guest.button(f"Actions for {name}"), "Copy…")
     dialog = page.get_by_role("dialog")
+    dialog.get_by_role("radio", name=keys).click()
     dialog.get_by_role("button", name="Copy", exact=True).click()
     expect(dialog).to_have_count(0)
     copies = [
@@ -117,7 +125,15 @@ def test_a_group_is_copied(visitor: Visit, service: Service, upstream: Upstream,
         for one in service.api("GET", "/groups")
         if one["name"].startswith(f"{name}-") or one["name"].startswith(f"{name}_")
     ]
-    assert [copy["config"] for copy in copies] == [{"max_retries": 1}]
+    assert [(copy["config"], copy["channel_type"]) for copy in copies] == [
+        ({"max_retries": 1}, channel)
+    ]
+    wanted = {"No keys": set(), "Only valid keys": set(values[1:]), "All keys": set(values)}[keys]
+    there = wait_for(
+        lambda: {key["key_value"] for key in service.keys(copies[0]["id"])},
+        lambda found: len(found) == len(wanted),
+    )
+    assert there == wanted
 
 
 def test_an_upstream_is_probed_before_it_is_saved(
@@ -194,6 +210,26 @@ def test_shares_add_up_and_follow_a_weight(world: World, visitor: Visit, service
     expect(page.locator(".line .effective strong").nth(1)).not_to_have_text(f"{before[1]:.1f} %")
     assert sum(shares(page)) == pytest.approx(100, abs=0.2)
     assert shares(page)[1] > before[1]
+
+
+def test_a_dry_sub_group_has_no_share_and_the_others_have_it_all(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """P1.21: Its share by weight is struck through."""
+    wet = own_group(service, upstream, f"{name}-wet")
+    dry = service.create_group(f"{name}-dry", "openai", upstream.url, [])
+    group = service.api(
+        "POST", "/groups", {"name": name, "group_type": "aggregate", "channel_type": "openai"}
+    )
+    members = [{"group_id": wet, "weight": 1}, {"group_id": dry, "weight": 3}]
+    service.api("POST", f"/groups/{group['id']}/sub-groups", {"sub_groups": members})
+    page = visitor().open(f"/groups/{group['id']}")
+    expect(page.locator(".line", has_text=f"{name}-wet").locator(".effective strong")).to_have_text(
+        re.compile(r"^100\s%$")
+    )
+    line = page.locator(".line", has_text=f"{name}-dry")
+    expect(line.locator(".effective s")).to_have_text(re.compile(r"^75(\.0)?\s%$"))
+    expect(line.locator(".effective s")).to_have_attribute("title", re.compile("key"))
 
 
 def test_inherited_and_overridden_differ_in_words_and_can_be_given_back(

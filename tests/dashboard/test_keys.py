@@ -9,7 +9,7 @@ from pathlib import Path
 from playwright.sync_api import Locator, Page, expect
 
 from gptload.control.admin.app import BODY_LIMIT
-from tests.dashboard.browser import PHONE, Visitor, saved
+from tests.dashboard.browser import DESKTOP, PHONE, Visitor, saved
 from tests.dashboard.conftest import Visit
 from tests.dashboard.world import World
 from tests.parts.calls import chat
@@ -19,7 +19,9 @@ from tests.upstream.script import Rule, Step
 
 STATES = ("Active", "Suspect", "Cooling", "Exhausted", "Invalid", "Disabled")
 MOST_ROWS = 80
+MATCHING = 130
 MANY_KEYS = 400_000
+FILE_BYTES = 50_000_000
 
 
 def grid(page: Page) -> Locator:
@@ -79,6 +81,62 @@ def test_state_chips_filter_and_count_as_the_database_does(
     expect(rows(page)).to_have_count(told["Invalid"])
     expect(rows(page).first).to_contain_text("Invalid")
     expect(rows(page).first).to_contain_text("invalid_api_key")
+
+
+def test_a_key_under_suspicion_says_of_what(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """P1.27: The sixth state: still used, with how often it was rejected."""
+    group = fill(service, name, upstream, 1)
+    service.change_group(group, config={"blacklist_threshold": 3, "max_retries": 0})
+    upstream.script(Rule(Step(error="invalid_api_key"), times=1))
+    service.ask(chat(name))
+    wait_for(lambda: service.keys(group), lambda keys: keys[0]["kind"] == "suspect")
+    page = visitor().open(f"/groups/{group}?state=suspect")
+    expect(chip(page, "Suspect")).to_contain_text("1")
+    expect(rows(page)).to_have_count(1)
+    expect(rows(page)).to_contain_text("Suspect")
+    expect(rows(page)).to_contain_text("rejection")
+    assert rows(page).first.locator("svg").count() >= 1
+
+
+def test_fourteen_keys_are_seen_on_a_small_screen_and_rows_can_be_higher(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """At 1366×768, with the states and the tools; the choice holds after a reload."""
+    group = fill(service, name, upstream, 40)
+    guest = visitor(size=DESKTOP)
+    page = guest.open(f"/groups/{group}")
+    expect(rows(page).first).to_be_visible()
+    for part in (chip(page, "Active"), guest.button("Add keys").first):
+        expect(part).to_be_in_viewport()
+    assert _seen_rows(page) >= 14
+    low = _height(page)
+    guest.choose(guest.button("Theme and sign-out"), "Comfortable rows")
+    expect(page.locator("html")).to_have_attribute("data-density", "comfortable")
+    page.wait_for_function(
+        "(low) => document.querySelector('[role=row][aria-rowindex=\"2\"]').offsetHeight > low",
+        arg=low,
+    )
+    higher = _height(page)
+    page.reload()
+    guest.settled()
+    assert _height(page) == higher
+
+
+def _height(page: Page) -> float:
+    box = rows(page).first.bounding_box()
+    assert box is not None
+    return box["height"]
+
+
+def _seen_rows(page: Page) -> int:
+    """How many are whole within the list and the window."""
+    frame = grid(page).bounding_box()
+    assert frame is not None
+    end = min(frame["y"] + frame["height"], DESKTOP[1])
+    boxes = [row.bounding_box() for row in rows(page).all()]
+    return sum(box is not None and box["y"] + box["height"] <= end for box in boxes)
 
 
 def test_unused_keys_are_found_and_columns_are_chosen(
@@ -175,7 +233,9 @@ def test_a_file_of_tens_of_megabytes_is_looked_through_while_one_goes_on(
     page = guest.open(f"/groups/{group}")
     dialog = adding(page)
     file = tmp_path / "keys.txt"
-    file.write_text("\n".join(f"sk-{name}-{n:06}-{'x' * 40}" for n in range(MANY_KEYS)))
+    pad = "x" * (FILE_BYTES // MANY_KEYS)
+    file.write_text("\n".join(f"sk-{name}-{n:06}-{pad}" for n in range(MANY_KEYS)))
+    assert file.stat().st_size > FILE_BYTES
     dialog.locator("input[type=file]").set_input_files(file)
     page.keyboard.press("Escape")
     page.keyboard.press("/")
@@ -282,6 +342,53 @@ def test_all_that_match_are_acted_on_and_deleting_is_undone(
     )
 
 
+def test_a_deed_on_all_that_match_is_a_task_that_outlives_a_reload(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """P1.31: Tested and restored are the filter's keys and no others."""
+    group = fill(service, name, upstream, MATCHING + 20)
+    keys = service.keys(group)
+    mine, others = keys[:MATCHING], keys[MATCHING:]
+    service.api(
+        "POST",
+        "/keys/actions",
+        {"group_id": group, "action": "note", "ids": [key["id"] for key in mine], "note": "mine"},
+    )
+    values = {key["key_value"] for key in mine}
+    slow = {value: Step(error="invalid_api_key", head_delay_ms=250) for value in values}
+    upstream.script(keys=slow)
+    guest = visitor()
+    page = guest.open(f"/groups/{group}?q=mine")
+    expect(grid(page)).to_have_attribute("aria-rowcount", str(MATCHING + 1))
+    _select_matching(page)
+    page.keyboard.press("t")
+    confirm(page, re.compile("^Test "))
+    progress = page.get_by_role("progressbar", name=re.compile("Test|test")).first
+    expect(progress).to_be_visible()
+    page.reload()
+    expect(progress).to_be_visible()
+    expect(progress).to_have_count(0)
+    expect(chip(page, "Invalid")).to_contain_text(f"{MATCHING}")
+    assert {seen_key for seen_key in upstream.keys_seen() if name in seen_key} == values
+    states = {key["key_value"]: key["state"] for key in service.keys(group)}
+    assert {value for value, state in states.items() if state == "invalid"} == values
+
+    _select_matching(page)
+    page.keyboard.press("u")
+    confirm(page, re.compile("^Restore "))
+    expect(chip(page, "Active")).to_contain_text(f"{MATCHING + 20}")
+    assert {key["state"] for key in service.keys(group)} == {"active"}
+    assert {key["id"] for key in others} <= {key["id"] for key in service.keys(group)}
+
+
+def _select_matching(page: Page) -> None:
+    """All that match, by Ctrl A: first what is loaded, then the rest."""
+    grid(page).focus()
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Control+a")
+    expect(page.get_by_text(f"All {MATCHING} that match are selected")).to_be_visible()
+
+
 def test_no_whole_key_reaches_the_page_until_it_is_asked_for(
     world: World, visitor: Visit, service: Service
 ) -> None:
@@ -310,6 +417,23 @@ def test_no_whole_key_reaches_the_page_until_it_is_asked_for(
     shown = drawer.get_by_text(re.compile("|".join(world.main.keys)))
     expect(shown).to_be_visible()
     drawer.get_by_role("button", name=re.compile("^Hide; hides by itself")).click()
+    expect(shown).to_have_count(0)
+
+
+def test_a_key_that_was_shown_hides_by_itself(world: World, visitor: Visit) -> None:
+    """P1.33: After half a minute, unless somebody still points at it."""
+    guest = visitor()
+    page = guest.page
+    page.clock.install()
+    guest.open(f"/groups/{world.main.id}")
+    rows(page).first.locator("[role=gridcell]").nth(3).click()
+    drawer = page.get_by_role("dialog")
+    drawer.get_by_role("button", name="Show the whole key").click()
+    shown = drawer.get_by_text(re.compile("|".join(world.main.keys)))
+    expect(shown).to_be_visible()
+    page.mouse.move(1, 1)
+    drawer.get_by_role("button", name="Close").focus()
+    page.clock.run_for(31_000)
     expect(shown).to_have_count(0)
 
 
@@ -403,7 +527,13 @@ def test_the_journey_to_a_restored_key_goes_by_touch(
     """P1.40: The same at 390 pixels."""
     group, exchange = _with_a_dead_key(service, upstream, name)
     guest = visitor(size=PHONE, has_touch=True, is_mobile=True)
-    page = guest.open("/")
+    guest.sign_out()
+    page = guest.open("/login")
+    page.get_by_label("Admin key").tap()
+    page.keyboard.type(service.auth_key)
+    guest.button("Sign in").tap()
+    guest.wait_address(lambda address: address == "/")
+    guest.settled()
     page.get_by_role("link", name="Logs").last.tap()
     guest.wait_address(lambda address: address.startswith("/logs"))
     page.get_by_role("radio", name="Failed").or_(

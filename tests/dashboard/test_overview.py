@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Page, expect
@@ -14,6 +15,7 @@ from tests.dashboard.world import World
 from tests.parts.calls import chat
 from tests.parts.service import Service
 from tests.upstream.control import Upstream
+from tests.upstream.script import Rule, Step
 
 _LOOK_MS = 5_000
 """How often the page of the nodes asks."""
@@ -69,21 +71,27 @@ def test_the_verdict_says_what_is_wrong_and_leads_there(world: World, visitor: V
 
 
 def test_calls_through_the_proxy_move_the_live_figures(
-    visitor: Visit, world: World, service: Service
+    visitor: Visit, world: World, service: Service, upstream: Upstream, name: str
 ) -> None:
     """P1.12: Requests a second, and success, without a reload."""
+    key = f"sk-{name}-1-0123456789"
+    service.create_group(name, "openai", upstream.url, [key], config={"max_retries": 0})
     guest = visitor()
     page = guest.open("/")
     expect(guest.button("Live")).to_be_visible()
-    rate = page.locator(".figures > *").first.get_by_text(re.compile("over the last"))
+    rate = page.locator(".figures > *").first.get_by_text(re.compile("^Now "))
     expect(rate).to_be_visible()
-    spare = world.others[-1].name
     now = rate.inner_text()
     for _ in range(12):
-        service.ask(chat(spare))
+        service.ask(chat(world.others[-1].name))
     expect(rate).not_to_have_text(now)
-    success = page.locator(".figures > *").nth(1).get_by_text(re.compile("over the last"))
+    success = page.locator(".figures > *").nth(1).get_by_text(re.compile("^Now "))
     expect(success).to_be_visible()
+    good = success.inner_text()
+    upstream.script(Rule(Step(status=400, body=b"{}"), times=6))
+    for _ in range(6):
+        service.ask(chat(name))
+    expect(success).not_to_have_text(good)
 
 
 def test_percentiles_are_those_of_the_servers_histogram(
@@ -123,14 +131,19 @@ def test_a_drag_over_a_chart_sets_the_range_and_both_ways_lead_back(
     guest.wait_address(lambda address: address == "/?range=6h")
 
 
-def test_a_copied_link_shows_another_person_the_same(world: World, visitor: Visit) -> None:
+def test_a_copied_link_shows_another_person_the_same(
+    world: World, visitor: Visit, service: Service
+) -> None:
     """P1.15: Range, filters and the open drawer, in a fresh browser."""
-    guest = visitor()
+    guest = visitor(permissions=["clipboard-read", "clipboard-write"])
     guest.open(f"/logs?range=6h&group={world.main.name}&outcome=ok&req={world.retried}")
     drawer = guest.page.get_by_role("dialog")
     expect(drawer).to_be_visible()
+    drawer.get_by_role("button", name="Copy link").click()
+    guest.page.wait_for_function("async () => (await navigator.clipboard.readText()) !== ''")
+    copied = str(guest.page.evaluate("navigator.clipboard.readText()"))
     other = visitor()
-    other.open(guest.address)
+    other.open(copied.removeprefix(service.url))
     assert other.address == guest.address
     expect(other.page.get_by_role("dialog")).to_contain_text(world.retried)
     expect(other.page.locator("button.pick")).to_contain_text("Last 6 h")
@@ -146,7 +159,9 @@ def test_yesterday_is_the_day_of_the_chosen_zone(world: World, visitor: Visit) -
     assert asked["tz"] == "Asia/Tokyo"
     begin, end = int(asked["from"]), int(asked["to"])
     tokyo_ms, day_ms = 9 * 3_600_000, 86_400_000
-    assert (begin + tokyo_ms) % day_ms == 0
+    # The day before the one that has begun in Tokyo.
+    today = (time.time() * 1000 + tokyo_ms) // day_ms
+    assert (begin + tokyo_ms) / day_ms == today - 1
     # To the day's end or to its last millisecond.
     assert end - begin in {day_ms, day_ms - 1}
 

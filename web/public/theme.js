@@ -13,5 +13,9 @@
     theme = matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light';
   }
   root.dataset.theme = theme;
-  root.dataset.density = read('density') === 'compact' ? 'compact' : 'comfortable';
+  var density = read('density');
+  if (density !== 'compact' && density !== 'comfortable') {
+    density = innerHeight < 800 && innerWidth >= 768 ? 'compact' : 'comfortable';
+  }
+  root.dataset.density = density;
 })();

@@ -1,11 +1,11 @@
 import { usePreferredDark } from '@vueuse/core';
 import { computed, ref, type Ref, watch } from 'vue';
 
+import { DENSITIES, type Density, density as shownDensity } from '@/ui';
+
 /** What one browser remembers: looks, never a secret. public/theme.js reads theme and density. */
 export type Theme = 'auto' | 'light' | 'dark';
 export const THEMES = ['auto', 'light', 'dark'] as const;
-export const DENSITIES = ['comfortable', 'compact'] as const;
-export type Density = (typeof DENSITIES)[number];
 
 function remembered<T extends string>(name: string, allowed: readonly T[], usual: T): Ref<T> {
   const stored = `gptload.${name}`;
@@ -27,7 +27,9 @@ function remembered<T extends string>(name: string, allowed: readonly T[], usual
 }
 
 export const theme = remembered('theme', THEMES, 'auto');
-export const density = remembered('density', DENSITIES, 'comfortable');
+/** Until one is chosen, a low window gets low rows: else it shows ten of them. */
+const usualDensity: Density = innerHeight < 800 && innerWidth >= 768 ? 'compact' : 'comfortable';
+export const density = remembered('density', DENSITIES, usualDensity);
 export const rail = remembered('rail', ['open', 'folded'], 'open');
 export const letters = remembered('shortcuts', ['on', 'off'], 'on');
 
@@ -43,7 +45,7 @@ export function applyPreferences(): void {
     () => {
       const { dataset } = document.documentElement;
       dataset.theme = isDark.value ? 'dark' : 'light';
-      dataset.density = density.value;
+      dataset.density = shownDensity.value = density.value;
     },
     { immediate: true },
   );

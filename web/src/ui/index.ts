@@ -15,6 +15,7 @@ export { confirm, type Question } from './confirm';
 export { default as CopyButton } from './CopyButton.vue';
 export { default as Countdown } from './Countdown.vue';
 export { default as DataGrid } from './DataGrid.vue';
+export { DENSITIES, type Density, density, ROWS } from './density';
 export { default as Dialog } from './Dialog.vue';
 export { default as Drawer } from './Drawer.vue';
 export { default as EmptyState } from './EmptyState.vue';

@@ -3,6 +3,7 @@ import uPlot from 'uplot';
 
 import { DASHES, seriesColor, token } from './colors';
 import type { ChartSeries } from './series';
+import { INCREMENTS, marksOf } from './ticks';
 
 export interface Drawing {
   series: readonly ChartSeries[];
@@ -22,6 +23,10 @@ export interface Drawing {
   moved: (self: uPlot) => void;
   selected: (self: uPlot) => void;
 }
+
+/** A bar's share of its point's length, and its greatest width, px. */
+const BAR = 0.78;
+const MOST_BAR = 28;
 
 export const colorOf = (one: ChartSeries, index: number): string => one.color ?? seriesColor(index);
 
@@ -43,7 +48,7 @@ export function optionsOf(drawing: Drawing): uPlot.Options {
         width: 0,
         points: { show: false },
         paths: uPlot.paths.bars!({
-          size: [0.78, 28],
+          size: [BAR, MOST_BAR],
           gap: 1,
           align: 1,
           // Each from the top of the one below: else that one's edge would shine through.
@@ -78,7 +83,8 @@ export function optionsOf(drawing: Drawing): uPlot.Options {
   return {
     width: Math.max(drawing.width, 100),
     height: drawing.height,
-    padding: [8, 20, 0, 0],
+    // At the left, room for half of the first mark's words, where no axis gives it.
+    padding: [drawing.bare ? 2 : 8, 20, 0, drawing.bare ? 20 : 0],
     legend: { show: false },
     cursor: {
       sync: { key: 'page' },
@@ -106,10 +112,8 @@ export function optionsOf(drawing: Drawing): uPlot.Options {
         grid: { show: false },
         ticks: { stroke: line, width: 1, size: 4 },
         space: 72,
-        incrs: [
-          60, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800,
-        ],
-        splits: (_, __, from, to, increment) => splits(from, to, increment, drawing.zone),
+        incrs: INCREMENTS,
+        splits: (_, __, from, to, increment) => marksOf(from, to, increment, drawing.zone),
         values: (_, marks) => marks.map(drawing.stamp),
       },
       {
@@ -128,27 +132,18 @@ export function optionsOf(drawing: Drawing): uPlot.Options {
     hooks: {
       setCursor: [drawing.moved],
       setSelect: [drawing.selected],
-      // The running point is faint, since its number will grow.
-      draw: running === null ? [] : [(self) => veil(self, running, drawing.step)],
+      // The running point is faint and dashed, since its number will grow.
+      draw:
+        running === null
+          ? []
+          : [
+              (self) => {
+                veil(self, running, drawing.step);
+                if (bars) outline(self, running, drawing.step);
+              },
+            ],
     },
   };
-}
-
-/** Marks at whole hours and days of the zone that is shown. */
-function splits(from: number, to: number, increment: number, zone: string): number[] {
-  const noon = new Date(from * 1000);
-  const shown = new Date(noon.toLocaleString('en-US', { timeZone: zone }));
-  const utc = new Date(noon.toLocaleString('en-US', { timeZone: 'UTC' }));
-  const offset = (shown.getTime() - utc.getTime()) / 1000;
-  const marks = [];
-  for (
-    let at = Math.ceil((from + offset) / increment) * increment - offset;
-    at <= to;
-    at += increment
-  ) {
-    marks.push(at);
-  }
-  return marks;
 }
 
 function isAlone(self: uPlot, at: number): boolean {
@@ -165,6 +160,24 @@ function veil(self: uPlot, from: number, step: number): void {
   ctx.globalAlpha = 0.5;
   ctx.fillStyle = token('surface');
   ctx.fillRect(left, bbox.top, right - left, bbox.height);
+  ctx.restore();
+}
+
+/** Dashed, around the highest bar of a stack: the one that is drawn first. */
+function outline(self: uPlot, from: number, step: number): void {
+  const { ctx, bbox } = self;
+  const at = self.data[0].indexOf(from);
+  const value = at === -1 ? null : self.data[1]?.[at];
+  if (!value) return;
+  const left = self.valToPos(from, 'x', true);
+  const right = self.valToPos(from + step, 'x', true);
+  const top = self.valToPos(value, 'y', true);
+  const wide = Math.min((right - left) * BAR, MOST_BAR * devicePixelRatio);
+  ctx.save();
+  ctx.strokeStyle = token('muted');
+  ctx.lineWidth = devicePixelRatio;
+  ctx.setLineDash([2 * devicePixelRatio, 2 * devicePixelRatio]);
+  ctx.strokeRect(left, top, Math.max(wide, 2), bbox.top + bbox.height - top);
   ctx.restore();
 }
 
