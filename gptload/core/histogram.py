@@ -69,6 +69,31 @@ def percentiles(counts: Mapping[int, int], parts: Sequence[float]) -> list[float
     return found
 
 
+def mean_of_slowest(counts: Mapping[int, int], part: float) -> float | None:
+    """The mean of the slowest part of what was counted: how bad the bad ones are.
+
+    Args:
+        counts: numbers by bucket.
+        part: such as 0.05: those above the 95th percentile, and one of them at least.
+
+    Returns:
+        Whole numbers' unit, each taken for its bucket's middle; None when there is nothing.
+    """
+    total = sum(counts.values())
+    if not total:
+        return None
+    wanted = left = max(1, total - ceil((1 - part) * total))
+    whole = 0.0
+    for bucket in sorted(counts, reverse=True):
+        taken = min(left, counts[bucket])
+        lower, upper = bounds_of(bucket)
+        whole += taken * (lower + upper) / 2
+        left -= taken
+        if not left:
+            break
+    return whole / wanted
+
+
 class Histogram:
     """How many durations fell into each bucket, and their sum.
 

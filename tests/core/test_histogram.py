@@ -14,6 +14,7 @@ from gptload.core.histogram import (
     Histogram,
     bounds_of,
     bucket_of,
+    mean_of_slowest,
     percentiles,
 )
 
@@ -109,3 +110,18 @@ def test_what_is_told_by_doubling_adds_up(values: list[int]) -> None:
 
 def test_a_histogram_equals_nothing_else() -> None:
     assert Histogram() != 0
+
+
+@given(some, st.sampled_from([0.01, 0.05, 0.5]))
+def test_the_mean_of_the_slowest_is_nearly_that_of_the_exact_ones(
+    values: list[int], part: float
+) -> None:
+    counts = dict(enumerate(of(values).counts))
+    if not values:
+        assert mean_of_slowest(counts, part) is None
+        return
+    slowest = sorted(values)[-max(1, len(values) - ceil((1 - part) * len(values))) :]
+    mean = sum(slowest) / len(slowest)
+    found = mean_of_slowest(counts, part)
+    assert found is not None
+    assert abs(found - mean) <= mean * ERROR

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, Response, expect
 
 from gptload.core.histogram import ERROR, bucket_of
-from gptload.core.record import encode
+from gptload.core.record import AttemptRecord, encode
 from gptload.proxy.journal import SUFFIX
 from tests.dashboard.browser import Visitor
 from tests.dashboard.conftest import Visit
@@ -65,11 +65,7 @@ def test_each_column_of_the_heat_map_adds_up_and_a_cell_opens_its_rows(
         for number in range(1, count + 1)
         for is_final in (False, True)
     ]
-    journal = service.folder / "data" / "journal"
-    journal.mkdir(parents=True)
-    (journal / f"1{SUFFIX}").write_bytes(encode(records))
-    service.start()
-    service.wait_logs(len(records))
+    start(service, records)
 
     guest = visitor_of(service).sign_in()
     page, told = read(guest, "/latency?range=15m", "/api/stats/latency")
@@ -109,6 +105,48 @@ def test_each_column_of_the_heat_map_adds_up_and_a_cell_opens_its_rows(
     assert 0 < len(matching) < count
     expect(
         page.get_by_role("status").filter(has_text=re.compile(rf"^\s*{len(matching)} "))
+    ).to_be_visible()
+
+
+def start(service: Service, records: list[AttemptRecord]) -> None:
+    """Begin with these behind it."""
+    journal = service.folder / "data" / "journal"
+    journal.mkdir(parents=True)
+    (journal / f"1{SUFFIX}").write_bytes(encode(records))
+    service.start()
+    service.wait_logs(len(records))
+
+
+def test_times_are_compared_and_the_slowest_are_a_click_away(
+    visitor_of: Visit, own_service: Callable[..., Service]
+) -> None:
+    """With the quarter of an hour before; the worst 5 % of a breakdown open their rows."""
+    service = own_service()
+    now = time.time()
+    slow = [
+        make_record(at=now - 300, total_ms=100 * number, exchange_id=f"now-{number}", model="slow")
+        for number in range(1, MANY + 10)
+    ]
+    quick = [
+        make_record(at=now - 1500, total_ms=50, exchange_id=f"then-{number}", model="slow")
+        for number in range(MANY)
+    ]
+    start(service, [*slow, *quick])
+    guest = visitor_of(service).sign_in()
+    page, told = read(guest, "/latency?range=15m&by=model", "/api/stats/top.*course")
+    for place in range(3):
+        expect(page.locator(".figures > *").nth(place).locator(".change")).to_contain_text("▲")
+    (item,) = told["model"]["items"]
+    found = item["latency"]
+    assert [ms for ms in item["course_p95_ms"] if ms] == [found["p95_ms"]]
+    line = page.get_by_role("row").filter(has_text="slow").last
+    assert line.locator("svg.g-spark path").count() == 1
+    line.get_by_role("button", name=re.compile(r" s$")).click()
+    guest.wait_address(lambda address: f"slower={int(found['p95_ms'])}" in address)
+    slower = sum(record.total_ms > int(found["p95_ms"]) for record in slow)
+    assert 0 < slower <= 5
+    expect(
+        page.get_by_role("status").filter(has_text=re.compile(rf"^\s*{slower} "))
     ).to_be_visible()
 
 

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from gptload.control.spending import KINDS, Spending
 from gptload.control.statistics import Tally
-from gptload.core.histogram import BUCKETS, bounds_of, percentiles
+from gptload.core.histogram import BUCKETS, bounds_of, mean_of_slowest, percentiles
 
 
 @frozen
@@ -25,13 +25,14 @@ class Distribution:
     per_ms: int = 1
 
     def percentiles(self, counts: Mapping[int, int]) -> dict[str, Any]:
-        """Three of them, in milliseconds, and of how many."""
+        """Three of them and the mean of the slowest 5 %, in milliseconds; and of how many."""
         half, most, nearly_all = percentiles(counts, (0.5, 0.95, 0.99))
         return {
             "count": sum(counts.values()),
             "p50_ms": self._ms(half),
             "p95_ms": self._ms(most),
             "p99_ms": self._ms(nearly_all),
+            "slowest_ms": self._ms(mean_of_slowest(counts, 0.05)),
         }
 
     def bounds(self) -> list[tuple[float | None, float | None]]:

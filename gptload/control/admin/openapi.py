@@ -344,6 +344,7 @@ def _operations() -> dict[tuple[str, str], Operation]:
                 **_STATISTICS,
                 "by": "one or some of group, model, key, upstream, with commas between",
                 "sort": "attempts or failures",
+                "course": "total, first_byte, first_token or per_token: adds the course of its p95",
                 "limit": "1 to 100; 10 without it",
             },
         ),

@@ -8,6 +8,7 @@ time that figures are compared with, as long as the range so far.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, tzinfo
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -28,6 +29,7 @@ from gptload.control.groups import FRESH_S, Drain
 from gptload.control.statistics import (
     DAY,
     EVERYTHING,
+    POINT_STEPS,
     Axis,
     Span,
     Subject,
@@ -48,6 +50,8 @@ from gptload.core.waves import waves
 _LONGEST_S: Final = 1830 * DAY
 _EARLIER_S: Final = {"day": DAY, "week": 7 * DAY}
 _TOP, _MOST_TOP = 10, 100
+_COURSE: Final = 31
+"""Points of a course at most."""
 _MOST_MOMENTS: Final = 10_000
 _KINDS: Final = ("group", "model", "key", "upstream")
 
@@ -101,6 +105,12 @@ class _Asked:
     def axis(self, step: int) -> Axis:
         """The range cut into points."""
         return axis(self.since, self.until, self.now, self.zone, step, kept_s(self.subject.kind))
+
+    def course(self, kind: str) -> Axis:
+        """The range cut into as few points as tell a course, read from as few rows."""
+        length = self.until - self.since
+        step = next((each for each in POINT_STEPS if length / each <= _COURSE), DAY)
+        return axis(self.since, self.until, self.now, self.zone, step, kept_s(kind))
 
 
 class StatisticsRoutes:
@@ -158,8 +168,7 @@ class StatisticsRoutes:
         kind = query(request, "kind") or "total"
         chosen = DISTRIBUTIONS.get(kind)
         if chosen is None:
-            *most, last = DISTRIBUTIONS
-            raise ValidationFailed(f"kind is {', '.join(most)} or {last}")
+            raise ValidationFailed(f"kind is {_either(DISTRIBUTIONS)}")
         asked = await self._asked(request)
         line = asked.axis(_step(request))
         found = await self._database.read(statistics.points, asked.subject, line)
@@ -220,18 +229,35 @@ class StatisticsRoutes:
         sort = query(request, "sort") or "attempts"
         if sort not in ("attempts", "failures"):
             raise ValidationFailed("sort is attempts or failures")
+        course = query(request, "course")
+        if course and course not in DISTRIBUTIONS:
+            raise ValidationFailed(f"course is {_either(DISTRIBUTIONS)}")
         limit = min(whole_number(query(request, "limit")) or _TOP, _MOST_TOP)
         asked = await self._asked(request)
         if asked.subject.kind not in ("all", "group"):
             raise ValidationFailed("Top lists are of everything, or of one group")
         shown = await self._database.read(
-            _top_lists, self._vault, asked, kinds, sort == "failures", limit
+            _top_lists, self._vault, asked, kinds, sort == "failures", limit, course
         )
         return reply(request, _range_json(asked) | shown)
 
 
+def _either(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} or {last}"
+
+
 def _both(connection: Connection, asked: _Asked, before: _Asked | None) -> tuple[Tally, Tally]:
     return asked.read(connection), Tally() if before is None else before.read(connection)
+
+
+def _course_json(line: statistics.Top, kind: str | None, along: Axis | None) -> dict[str, Any]:
+    """The 95th percentile from point to point, null where nothing happened."""
+    if along is None or not kind:
+        return {}
+    chosen = DISTRIBUTIONS[kind]
+    counts = [chosen.counts(line.course.get(at, Tally())) for at in along.points]
+    return {"course_p95_ms": [chosen.percentiles(one)["p95_ms"] for one in counts]}
 
 
 def _waves(connection: Connection, asked: _Asked, limit: int) -> dict[str, Any]:
@@ -266,6 +292,7 @@ def _top_lists(
     kinds: list[str],
     by_failures: bool,
     limit: int,
+    course: str | None,
 ) -> dict[str, Any]:
     before = asked.before()
     group_id = asked.subject.group_id if asked.subject.kind == "group" else None
@@ -273,6 +300,7 @@ def _top_lists(
     for kind in dict.fromkeys(kinds):
         # Models are counted once for all groups, and once for each.
         counted = "pair" if kind == "model" and group_id is not None else kind
+        along = asked.course(counted) if course else None
         lines, total = statistics.top(
             connection,
             counted,
@@ -281,6 +309,7 @@ def _top_lists(
             group_id=group_id,
             by_failures=by_failures,
             limit=limit,
+            along=along,
         )
         ids = {line.subject.group_id for line in lines}
         names = statistics.group_names(connection, ids)
@@ -294,6 +323,7 @@ def _top_lists(
                 _name_json(kind, line.subject, names, keys, vault)
                 | figures_json(line.tally, asked.seconds(counted))
                 | {"requests_before": line.before[0], "attempts_before": line.before[1]}
+                | _course_json(line, course, along)
                 for line in lines
             ],
         }

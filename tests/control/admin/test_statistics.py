@@ -69,7 +69,13 @@ async def test_nothing_is_unknown_and_not_zero(admin: Admin) -> None:
     assert now["requests"] == 0
     assert now["success_rate"] is None
     for kind in ("latency", "first_byte", "first_token", "per_token"):
-        assert now[kind] == {"count": 0, "p50_ms": None, "p95_ms": None, "p99_ms": None}
+        assert now[kind] == {
+            "count": 0,
+            "p50_ms": None,
+            "p95_ms": None,
+            "p99_ms": None,
+            "slowest_ms": None,
+        }
 
 
 async def test_parts_are_told_apart(admin: Admin) -> None:
@@ -205,6 +211,21 @@ async def test_top_lists(admin: Admin) -> None:
     one = found["group"]["items"][0]["id"]
     within = await ask(admin, "top", by="model,key", group=one)
     assert [item["name"] for item in within["model"]["items"]] == ["gpt-5"]
+
+
+async def test_the_busiest_have_a_course_where_it_is_asked_for(admin: Admin) -> None:
+    await fill(admin)
+    plain = await ask(admin, "top", by="group")
+    assert "course_p95_ms" not in plain["group"]["items"][0]
+    found = await ask(admin, "top", by="group,key", course="total")
+    for kind in ("group", "key"):
+        first = found[kind]["items"][0]
+        assert 1 < len(first["course_p95_ms"]) <= 31
+        known = [ms for ms in first["course_p95_ms"] if ms is not None]
+        assert known and max(known) <= first["latency"]["slowest_ms"] * 1.125
+    answer = await admin.call("GET", "/api/stats/top?course=last_byte")
+    assert answer.status == 400
+    assert answer.said["message"] == "course is total, first_byte, first_token or per_token"
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ export interface Percentiles {
   p50_ms: number | null;
   p95_ms: number | null;
   p99_ms: number | null;
+  /** Mean of the slowest 5 %. */
+  slowest_ms: number | null;
 }
 
 /** What happened to a subject in a span of time. What can't be known is null, never 0. */
@@ -117,6 +119,8 @@ export interface TopItem extends Figures {
   group_type: string;
   requests_before: number;
   attempts_before: number;
+  /** From point to point, where it was asked for. */
+  course_p95_ms?: (number | null)[];
 }
 
 export type Top = Span & Partial<Record<TopKind, { total: number; items: TopItem[] }>>;

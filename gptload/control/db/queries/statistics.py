@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 from sqlalchemy import Connection, func, select
 
 from gptload.control.db.queries import rollups
@@ -132,11 +132,13 @@ class Top:
 
     Attributes:
         before: client requests and attempts of the time before.
+        course: the same by the point's begin, where it was asked for; empty points are left out.
     """
 
     subject: Subject
     tally: Tally
     before: tuple[int, int] = (0, 0)
+    course: Mapping[int, Tally] = field(factory=dict)
 
 
 def top(
@@ -148,8 +150,13 @@ def top(
     group_id: int | None,
     by_failures: bool,
     limit: int,
+    along: Axis | None = None,
 ) -> tuple[list[Top], int]:
-    """The busiest subjects of a kind, or those that failed most; and how many there are."""
+    """The busiest subjects of a kind, or those that failed most; and how many there are.
+
+    Args:
+        along: the points of their courses; None for no courses.
+    """
     found = rollups.totals(connection, kind, ranges, group_id)
     earlier = rollups.totals(connection, kind, before, group_id) if before else {}
 
@@ -162,11 +169,21 @@ def top(
     shown = {one.subject.id: one.subject for one in ranked[:limit]}
     tallies = {subject_id: Tally() for subject_id in shown}
     rollups.add_up(connection, kind, ranges, list(shown), lambda at, one: tallies[one])
+    courses: dict[str, dict[int, Tally]] = {subject_id: {} for subject_id in shown}
+    if along is not None:
+        span, place = Span(along.source, along.since, along.until), along.place
+        rollups.add_up(
+            connection,
+            kind,
+            [span],
+            list(shown),
+            lambda at, one: courses[one].setdefault(place(at), Tally()),
+        )
     lines = []
     for subject_id, subject in shown.items():
         was = earlier.get(subject_id)
         past = (was.requests, was.attempts) if was is not None else (0, 0)
-        lines.append(Top(subject, tallies[subject_id], past))
+        lines.append(Top(subject, tallies[subject_id], past, courses[subject_id]))
     return lines, len(found)
 
 

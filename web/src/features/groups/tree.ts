@@ -50,7 +50,7 @@ export interface Row extends Entry {
 const NO_FIGURES = {
   requests: 0,
   success_rate: null,
-  latency: { count: 0, p50_ms: null, p95_ms: null, p99_ms: null },
+  latency: { count: 0, p50_ms: null, p95_ms: null, p99_ms: null, slowest_ms: null },
 };
 const NO_KEYS: KeyCounts = { active: 0, resting: 0, invalid: 0, disabled: 0 };
 

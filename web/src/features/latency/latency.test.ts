@@ -2,7 +2,17 @@ import { describe, expect, it } from 'vitest';
 
 import type { Figures } from '@/api/shapes';
 
-import { earlier, ENOUGH, figuresOf, isOfStreams, isThin, KINDS, leastOf, ranked } from './latency';
+import {
+  areApart,
+  earlier,
+  ENOUGH,
+  figuresOf,
+  isOfStreams,
+  isThin,
+  KINDS,
+  leastOf,
+  ranked,
+} from './latency';
 
 const HOUR = 3_600_000;
 const SPAN = { from: 100 * HOUR, to: 101 * HOUR };
@@ -22,6 +32,14 @@ describe('the time that a range is compared with', () => {
   });
 });
 
+it('compares with a time that shares no more than a step with it', () => {
+  const step = HOUR / 20;
+  const then = { from: 99 * HOUR - step, to: 100 * HOUR };
+  expect(areApart({ from: 100 * HOUR, to: 101 * HOUR }, then)).toBe(true);
+  expect(areApart({ from: 100 * HOUR - step, to: 101 * HOUR }, then)).toBe(true);
+  expect(areApart({ from: 100 * HOUR, to: 101 * HOUR }, { ...then, to: 101 * HOUR })).toBe(false);
+});
+
 it('marks percentiles of few requests, and not those of none', () => {
   expect(isThin({ count: ENOUGH - 1 })).toBe(true);
   expect(isThin({ count: ENOUGH })).toBe(false);
@@ -29,7 +47,13 @@ it('marks percentiles of few requests, and not those of none', () => {
 });
 
 it('ranks by a figure, and what is unknown last', () => {
-  const of = (p95_ms: number | null) => ({ count: 1, p50_ms: 1, p95_ms, p99_ms: null });
+  const of = (p95_ms: number | null) => ({
+    count: 1,
+    p50_ms: 1,
+    p95_ms,
+    p99_ms: null,
+    slowest_ms: null,
+  });
   const items = [of(10), of(null), of(30)];
   expect(ranked(items, (item) => item, 'p95').map(({ p95_ms }) => p95_ms)).toEqual([30, 10, null]);
 });

@@ -39,8 +39,16 @@ export function earlier(span: Moments, compare: Comparison): Moments | null {
   return { from: span.from - by, to: span.to - by };
 }
 
-export type SortBy = 'count' | 'p50' | 'p95' | 'p99';
-export const SORTS = ['count', 'p50', 'p95', 'p99'] as const;
+/**
+ * Whether two times that were read are two: each grows to the steps that it is read in, so they
+ * may share one, and of short ranges of what is counted by the hour they are one and the same.
+ */
+export function areApart(now: Moments, then: Moments): boolean {
+  return then.to - now.from <= (now.to - now.from) / 10;
+}
+
+export const SORTS = ['count', 'p50', 'p95', 'p99', 'slowest'] as const;
+export type SortBy = (typeof SORTS)[number];
 
 /** By one of its figures, the greatest first; what isn't known last. */
 export function ranked<T>(items: readonly T[], of: (item: T) => Percentiles, by: SortBy): T[] {

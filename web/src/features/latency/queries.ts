@@ -57,13 +57,18 @@ export function useEarlier(kind: MaybeRefOrGetter<Kind>, subject: MaybeRefOrGett
 }
 
 /** Percentiles of each group, model, upstream or key: of all, or of one group. */
-export function useBreakdown(by: MaybeRefOrGetter<TopKind>, group: MaybeRefOrGetter<string>) {
+export function useBreakdown(
+  by: MaybeRefOrGetter<TopKind>,
+  group: MaybeRefOrGetter<string>,
+  kind: MaybeRefOrGetter<Kind>,
+) {
   const { query } = useRange();
   const asked = computed(() => ({
     ...query.value,
     cmp: 'off',
     by: toValue(by),
     limit: LINES,
+    course: toValue(kind),
     ...(toValue(group) ? { group: toValue(group) } : {}),
   }));
   return useQuery({
