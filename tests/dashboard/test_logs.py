@@ -10,6 +10,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.dashboard.browser import DESKTOP, saved
@@ -340,6 +341,42 @@ def test_an_export_is_what_is_seen_and_no_spreadsheet_runs_it(
 
 def _query(asked: dict[str, object]) -> str:
     return "&".join(f"{name}={value}" for name, value in asked.items())
+
+
+def test_columns_are_as_wide_as_somebody_made_them(world: World, visitor: Visit) -> None:
+    """By pulling an edge or by the menu of columns; in this browser, until they are usual again."""
+    guest = visitor()
+    page = guest.open("/logs")
+    head = page.get_by_role("columnheader", name="Model")
+
+    def width() -> float:
+        box = head.bounding_box()
+        assert box is not None
+        return box["width"]
+
+    usual = width()
+    edge = head.locator(".edge")
+    box = edge.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 4, box["y"] + 6)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 64, box["y"] + 6, steps=5)
+    page.mouse.up()
+    pulled = width()
+    assert pulled == pytest.approx(usual + 60, abs=3)
+    cell = rows(page).first.get_by_role("gridcell").nth(4).bounding_box()
+    assert cell is not None and cell["width"] == pytest.approx(pulled, abs=1)
+    page.reload()
+    guest.settled()
+    assert width() == pytest.approx(pulled, abs=1)
+    guest.button("Columns").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Narrower: Model").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    assert width() == pytest.approx(pulled - 32, abs=1)
+    page.get_by_role("dialog").get_by_role("button", name="Back to the usual ones").click()
+    assert width() == pytest.approx(usual, abs=1)
 
 
 def test_twelve_rows_are_seen_below_two_filters(

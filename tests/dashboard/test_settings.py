@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from playwright.sync_api import Route, expect
 
+from tests.dashboard.browser import LOCALES
 from tests.dashboard.conftest import Visit
 from tests.dashboard.world import World
 from tests.parts.service import Service, wait_for
@@ -35,6 +37,27 @@ def test_every_setting_is_there_and_is_found_by_name_and_key(
         expect(page.locator("section#blacklist_threshold")).to_be_visible()
         expect(page.locator("section#app_url")).to_have_count(0)
     guest.wait_address(lambda address: address.startswith("/settings?q="))
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_a_setting_is_found_by_its_name_in_any_language(
+    world: World, visitor: Visit, service: Service, locale: str
+) -> None:
+    """P1.39: Whatever language the page is in, now."""
+    guest = visitor()
+    answer = guest.context.request.get(
+        f"{service.url}/api/settings", headers={"Accept-Language": locale}
+    )
+    [name] = [
+        item["name"]
+        for category in answer.json()["data"]
+        for item in category["settings"]
+        if item["key"] == "blacklist_threshold"
+    ]
+    page = guest.open("/settings")
+    page.get_by_role("searchbox", name="Search settings").fill(name)
+    expect(page.locator("section#blacklist_threshold")).to_be_visible()
+    expect(page.locator("section#app_url")).to_have_count(0)
 
 
 def test_a_value_out_of_range_is_refused_at_its_field(

@@ -28,7 +28,7 @@ export function speak(locale: string): void {
 export async function send(request: Request, timeoutMs = TIMEOUT_MS): Promise<Response> {
   const isLogin = new URL(request.url).pathname === LOGIN;
   const again = SAFE.has(request.method) ? request.clone() : null;
-  request.headers.set('Accept-Language', language);
+  if (!request.headers.has('Accept-Language')) request.headers.set('Accept-Language', language);
   // A foreign page can't send it: the node asks for it in all that changes something.
   request.headers.set('X-Requested-With', 'gptload');
   let response: Response;

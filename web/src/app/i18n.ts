@@ -2,13 +2,7 @@ import { createI18n } from 'vue-i18n';
 
 import { speak } from '@/api/client';
 import { wordSilence } from '@/api/errors';
-
-export const LOCALES = [
-  { value: 'zh-CN', label: '中文' },
-  { value: 'en-US', label: 'English' },
-  { value: 'ja-JP', label: '日本語' },
-] as const;
-export type Locale = (typeof LOCALES)[number]['value'];
+import { type Locale, LOCALES } from '@/lib/locales';
 
 const STORED = 'gptload.language';
 

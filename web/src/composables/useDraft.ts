@@ -151,3 +151,5 @@ export function useDraft<T extends object>(base: () => T | undefined, options: O
     },
   };
 }
+
+export type DraftOf<T extends object> = ReturnType<typeof useDraft<T>>;

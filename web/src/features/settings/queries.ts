@@ -4,8 +4,9 @@ import { computed, type MaybeRefOrGetter, toValue } from 'vue';
 import { api, data, dataAs } from '@/api/client';
 import type { components } from '@/api/schema';
 import type { SettingCategory } from '@/api/shapes';
+import { LOCALES } from '@/lib/locales';
 
-import { type Draft, isSecret } from './values';
+import { type Draft, isSecret, itemsOf, textOf } from './values';
 
 export type HistoryEntry = components['schemas']['SettingHistory'];
 type Changed = components['schemas']['ChangedSettings'];
@@ -30,6 +31,29 @@ export function useSettings(locale: MaybeRefOrGetter<string>) {
     },
     placeholderData: keepPreviousData,
     refetchInterval: LOOK_MS,
+  });
+}
+
+/** What is written about each setting in the other languages, by its key: for who searches. */
+export function useOtherTexts(locale: MaybeRefOrGetter<string>, isOn: MaybeRefOrGetter<boolean>) {
+  return useQuery({
+    queryKey: computed(() => ['settings', 'texts', toValue(locale)]),
+    queryFn: async ({ signal }): Promise<Map<string, string>> => {
+      const others = LOCALES.filter(({ value }) => value !== toValue(locale));
+      const found = await Promise.all(
+        others.map(({ value }) => {
+          const headers = { 'Accept-Language': value };
+          return data(api.GET('/api/settings', { headers, signal }));
+        }),
+      );
+      const texts = new Map<string, string>();
+      for (const item of found.flatMap(itemsOf)) {
+        texts.set(item.key, `${texts.get(item.key) ?? ''} ${textOf(item)}`);
+      }
+      return texts;
+    },
+    enabled: () => toValue(isOn),
+    staleTime: Infinity,
   });
 }
 

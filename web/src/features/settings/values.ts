@@ -81,9 +81,18 @@ export function inWords(value: Value | null, unit: string, locale: string): stri
   return '';
 }
 
-/** Whether a search finds it: by name, key, help or heading. */
-export function isFound(item: Item, typed: string): boolean {
-  return like(`${item.name} ${item.key} ${item.description} ${item.category}`, typed);
+/**
+ * Whether a search finds it: by name, key, help or heading.
+ *
+ * @param elsewhere - the same in other languages.
+ */
+export function isFound(item: Item, typed: string, elsewhere = ''): boolean {
+  return like(textOf(item), typed) || like(elsewhere, typed);
+}
+
+/** All that is written about a setting. */
+export function textOf(item: Item): string {
+  return `${item.name} ${item.key} ${item.description} ${item.category}`;
 }
 
 /**
