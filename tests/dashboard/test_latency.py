@@ -12,13 +12,11 @@ import pytest
 from playwright.sync_api import Page, Response, expect
 
 from gptload.core.histogram import ERROR, bucket_of
-from gptload.core.record import AttemptRecord, encode
-from gptload.proxy.journal import SUFFIX
 from tests.dashboard.browser import Visitor
 from tests.dashboard.conftest import Visit
 from tests.dashboard.world import World
 from tests.parts.calls import chat
-from tests.parts.records import make_record
+from tests.parts.records import make_record, start_with
 from tests.parts.service import Service, wait_for
 from tests.upstream.control import Upstream
 from tests.upstream.script import Rule, Step
@@ -65,7 +63,7 @@ def test_each_column_of_the_heat_map_adds_up_and_a_cell_opens_its_rows(
         for number in range(1, count + 1)
         for is_final in (False, True)
     ]
-    start(service, records)
+    start_with(service, records)
 
     guest = visitor_of(service).sign_in()
     page, told = read(guest, "/latency?range=15m", "/api/stats/latency")
@@ -108,15 +106,6 @@ def test_each_column_of_the_heat_map_adds_up_and_a_cell_opens_its_rows(
     ).to_be_visible()
 
 
-def start(service: Service, records: list[AttemptRecord]) -> None:
-    """Begin with these behind it."""
-    journal = service.folder / "data" / "journal"
-    journal.mkdir(parents=True)
-    (journal / f"1{SUFFIX}").write_bytes(encode(records))
-    service.start()
-    service.wait_logs(len(records))
-
-
 def test_times_are_compared_and_the_slowest_are_a_click_away(
     visitor_of: Visit, own_service: Callable[..., Service]
 ) -> None:
@@ -131,7 +120,7 @@ def test_times_are_compared_and_the_slowest_are_a_click_away(
         make_record(at=now - 1500, total_ms=50, exchange_id=f"then-{number}", model="slow")
         for number in range(MANY)
     ]
-    start(service, [*slow, *quick])
+    start_with(service, [*slow, *quick])
     guest = visitor_of(service).sign_in()
     page, told = read(guest, "/latency?range=15m&by=model", "/api/stats/top.*course")
     for place in range(3):

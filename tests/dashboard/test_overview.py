@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Page, expect
@@ -13,6 +14,7 @@ from tests.dashboard.browser import DESKTOP, Visitor
 from tests.dashboard.conftest import Visit
 from tests.dashboard.world import World
 from tests.parts.calls import chat
+from tests.parts.records import make_record, start_with
 from tests.parts.service import Service
 from tests.upstream.control import Upstream
 from tests.upstream.script import Rule, Step
@@ -175,6 +177,32 @@ def test_a_comparison_has_sign_and_words(world: World, visitor: Visit) -> None:
     before = told["previous"]
     assert abs((told["to"] - told["from"]) - (before["to"] - before["from"])) <= 60
     expect(page.get_by_role("combobox", name="Compare with")).to_contain_text("yesterday")
+
+
+def test_what_a_figure_was_before_is_told_with_it(
+    visitor_of: Visit, own_service: Callable[..., Service]
+) -> None:
+    """P1.17: Twice as many requests, and a tenth of them failed: up by 100 %, down by 10 points."""
+    service = own_service()
+    now = time.time()
+    failed = {"outcome": "upstream_fault", "status_code": 503}
+    records = [
+        *(make_record(at=now - 60, exchange_id=f"now-{number}") for number in range(18)),
+        *(make_record(at=now - 60, exchange_id=f"bad-{n}", **failed) for n in range(2)),
+        *(make_record(at=now - 1500, exchange_id=f"then-{number}") for number in range(10)),
+    ]
+    start_with(service, records)
+    # Without one, the first steps would be shown.
+    service.create_group("any", "openai", "http://127.0.0.1:9", ["sk-any-0123456789"])
+    guest = visitor_of(service).sign_in()
+    page = guest.open("/?range=15m")
+    cards = page.locator(".figures > *")
+    for place, moved in ((0, "▲ +100 %"), (1, "▼ −10 pt")):
+        change = cards.nth(place).locator(".change")
+        expect(change).to_contain_text(moved)
+        expect(change).to_contain_text("vs previous period")
+    cards.nth(1).hover()
+    expect(page.get_by_role("tooltip")).to_contain_text("vs previous period: 100")
 
 
 def test_an_error_class_leads_to_just_its_rows(

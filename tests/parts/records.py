@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
-from gptload.core.record import AttemptRecord
+from gptload.core.record import AttemptRecord, encode
+from gptload.proxy.journal import SUFFIX
+from tests.parts.service import Service
 
 _numbers = count(1)
 
@@ -40,3 +43,12 @@ def make_record(**changes: Any) -> AttemptRecord:
         request_body="",
     )
     return record._replace(**changes)
+
+
+def start_with(service: Service, records: Sequence[AttemptRecord]) -> None:
+    """Start a new node that has these behind it."""
+    journal = service.folder / "data" / "journal"
+    journal.mkdir(parents=True)
+    (journal / f"1{SUFFIX}").write_bytes(encode(records))
+    service.start()
+    service.wait_logs(len(records))

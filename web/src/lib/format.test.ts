@@ -97,22 +97,22 @@ test('under a day it is so long ago, later it has a date', () => {
 
 describe('a change has arrow and sign', () => {
   test('of a count, in percent', () => {
-    expect(format.change(112, 100)).toEqual({ text: '▲ 12 %', direction: 'up' });
-    expect(format.change(95.5, 100)).toEqual({ text: '▼ 4.5 %', direction: 'down' });
+    expect(format.change(112, 100)).toEqual({ text: '▲ +12 %', direction: 'up' });
+    expect(format.change(95.5, 100)).toEqual({ text: '▼ −4.5 %', direction: 'down' });
     expect(format.change(100, 100)).toEqual({ text: '± 0', direction: 'same' });
   });
 
   test('of a rate, in points', () => {
-    expect(format.points(0.995, 0.996)).toEqual({ text: '▼ 0.1 pt', direction: 'down' });
+    expect(format.points(0.995, 0.996)).toEqual({ text: '▼ −0.1 pt', direction: 'down' });
     expect(format.points(1, 1)?.direction).toBe('same');
   });
 
   test('of a duration, in its unit', () => {
-    expect(format.moved(620, 660)).toEqual({ text: '▼ 40 ms', direction: 'down' });
-    expect(format.moved(2000, 500)).toEqual({ text: '▲ 1.50 s', direction: 'up' });
+    expect(format.moved(620, 660)).toEqual({ text: '▼ −40 ms', direction: 'down' });
+    expect(format.moved(2000, 500)).toEqual({ text: '▲ +1.50 s', direction: 'up' });
     expect(format.moved(5, 5)?.text).toBe('± 0');
     expect(format.moved(620.4, 620)?.text).toBe('± 0');
-    expect(format.moved(5.12, 5.6)).toEqual({ text: '▼ 0.48 ms', direction: 'down' });
+    expect(format.moved(5.12, 5.6)).toEqual({ text: '▼ −0.48 ms', direction: 'down' });
   });
 
   test('is none without something to compare with', () => {

@@ -105,7 +105,7 @@ export function ago(ms: number, locale = 'en-US'): string | null {
 }
 
 export interface Change {
-  /** "▲ 12 %", "▼ 0.10 pt", "± 0". */
+  /** "▲ +12 %", "▼ −0.1 pt", "± 0". */
   text: string;
   direction: 'up' | 'down' | 'same';
 }
@@ -129,18 +129,18 @@ export function moved(now: Maybe, before: Maybe, locale = 'en-US'): Change | nul
   const by = now - before;
   if (Math.abs(by) < (Math.max(now, before) < FEW_MS ? 0.005 : 0.5))
     return { text: '± 0', direction: 'same' };
-  return { text: `${arrow(by)} ${duration(Math.abs(by), locale)}`, direction: towards(by) };
+  return { text: `${arrow(by)}${duration(Math.abs(by), locale)}`, direction: towards(by) };
 }
 
 function signed(by: number, unit: string, decimals: number, locale: string): Change {
   const options = { minimumFractionDigits: 0, maximumFractionDigits: decimals };
   const text = numbers(locale, options).format(Math.abs(by));
   if (Number(by.toFixed(decimals)) === 0) return { text: '± 0', direction: 'same' };
-  return { text: `${arrow(by)} ${text} ${unit}`, direction: towards(by) };
+  return { text: `${arrow(by)}${text} ${unit}`, direction: towards(by) };
 }
 
 function arrow(by: number): string {
-  return by > 0 ? '▲' : '▼';
+  return by > 0 ? '▲ +' : '▼ −';
 }
 
 function towards(by: number): 'up' | 'down' {

@@ -9,7 +9,7 @@ import type { Change, KeyPage } from './queries';
 import { backAt } from './rests';
 import { searchOf } from './search';
 import { byAnswer } from './tests';
-import { useKeyRows } from './useKeyRows';
+import { MOST_ROWS, useKeyRows } from './useKeyRows';
 
 describe('what is typed into the box', () => {
   test.each([
@@ -162,6 +162,19 @@ describe('rows', () => {
     expect(asked).not.toContain(40);
     expect(rows.rows.value[705]?.id).toBe(705);
     vi.useRealTimers();
+  });
+
+  test('are as many as a browser can draw, of more keys than that', async () => {
+    const many = MOST_ROWS + 50_000;
+    const fetch = (page: number) =>
+      Promise.resolve({
+        items: ids(page * 10, page * 10 + 10),
+        pagination: { page, page_size: 10, total_items: many, total_pages: many / 10 },
+      } as unknown as KeyPage);
+    const rows = effectScope().run(() => useKeyRows(() => fetch, 10))!;
+    await rows.restart();
+    expect(rows.total.value).toBe(many);
+    expect(rows.rows.value).toHaveLength(MOST_ROWS);
   });
 
   test('stay where they are when the order moves, and say how many moved', async () => {

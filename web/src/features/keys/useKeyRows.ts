@@ -23,6 +23,8 @@ interface Seen {
 /** Pages are asked for while the rows are still so far away. */
 const AHEAD = 60;
 const SETTLE_MS = 60;
+/** Firefox makes nothing higher than some 17.8 million pixels: rows behind these aren't listed. */
+export const MOST_ROWS = 400_000;
 const LONG_REST_MS = 3_600_000;
 
 /**
@@ -44,7 +46,7 @@ export function useKeyRows(fetch: () => Fetch, size = PAGE_SIZE) {
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   function near(ahead = AHEAD): number[] {
-    const most = Math.max(0, Math.ceil(total.value / size) - 1);
+    const most = Math.max(0, Math.ceil(Math.min(total.value, MOST_ROWS) / size) - 1);
     const from = Math.max(0, Math.floor((seen.first - ahead) / size));
     const to = Math.min(most, Math.floor((seen.last + ahead) / size));
     return Array.from({ length: to - from + 1 }, (_, index) => from + index);
@@ -52,9 +54,10 @@ export function useKeyRows(fetch: () => Fetch, size = PAGE_SIZE) {
 
   function put(page: number, found: KeyPage): void {
     const count = found.pagination.total_items;
-    const next = rows.value.slice(0, count);
-    next.length = count;
-    for (let place = page * size; place < Math.min(count, (page + 1) * size); place += 1) {
+    const length = Math.min(count, MOST_ROWS);
+    const next = rows.value.slice(0, length);
+    next.length = length;
+    for (let place = page * size; place < Math.min(length, (page + 1) * size); place += 1) {
       const key = found.items[place - page * size];
       const before = next[place];
       if (before && places.get(before.id) === place) places.delete(before.id);
