@@ -57,6 +57,8 @@ class Course:
         """
         if wanted.ids is not None:
             return cls(spans_of(wanted.ids), more=more or {})
+        if wanted.spans is not None:
+            return cls(wanted.spans, more=more or {})
         return cls((), wanted, 0, until, more or {})
 
     @classmethod

@@ -15,12 +15,13 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from gptload.control.db.queries.keys import KeyFilter
-from gptload.control.db.queries.tasks import TaskRow
+from gptload.control.db.queries.tasks import TaskRow, in_progress
 from gptload.control.keycourse import Course
-from gptload.control.keys import KeyCommands
+from gptload.control.keys import KeyCommands, check_weight, checked_notes
 from gptload.control.probes import Probes
 from gptload.control.tasks import Run, Tasks
 from gptload.core.errors import NotFound, ValidationFailed
+from gptload.core.idspans import IdSpans, packed, spans_of, unpacked
 from gptload.core.keytext import REPORTED, Reading
 from gptload.core.outcome import Outcome
 from gptload.core.snapshot import Group
@@ -29,6 +30,9 @@ from gptload.core.snapshot import Group
 STEP_KEYS: Final = 1000
 # New keys whose objects a collection of garbage looks through in a few milliseconds.
 SETTLED_KEYS: Final = 20_000
+# Spans of ids that an import keeps: keys that others add in between end one, so it is
+# one as a rule, and no more than one question to the database takes.
+ADDED_SPANS: Final = 200
 # Different reasons why keys aren't proven good that a result tells apart.
 _REASONS: Final = 20
 # What a course calls the figures of a test.
@@ -46,19 +50,38 @@ class KeyTasks:
         self._keys = keys
         self._probes = probes
 
-    async def add(self, group_id: int, reading: Reading) -> TaskRow:
+    async def add(
+        self, group_id: int, reading: Reading, *, notes: str = "", weight: int | None = None
+    ) -> TaskRow:
         """Begin to add what the group doesn't have yet; each step's keys serve at once.
+
+        Args:
+            notes, weight: of each key that is new; empty or None: as keys usually have them.
 
         Raises:
             NotFound, TaskInProgress: there is no such group; a task of it runs.
+            ValidationFailed: no key may have such a note or weight.
         """
+        text = checked_notes(notes)
+        if weight is not None:
+            check_weight(weight)
 
         async def work(run: Run) -> None:
             counts = _begin(run, reading, "added_count", "known")
+            added = IdSpans(ADDED_SPANS)
             for start in range(0, len(reading.keys), STEP_KEYS):
                 run.check()
                 piece = reading.keys[start : start + STEP_KEYS]
-                fresh = {key.secret for key in await self._keys.add_some(group_id, piece)}
+                keys = await self._keys.add_some(group_id, piece)
+                ids = [key.id for key in keys]
+                if text and ids:
+                    await self._keys.note_some(ids, text)
+                if weight is not None and ids:
+                    await self._keys.weigh_some(group_id, ids, weight)
+                for span in spans_of(ids):
+                    added.add(*span)
+                counts["added_ids"] = None if added.dropped else packed(added.spans)
+                fresh = {key.secret for key in keys}
                 counts["added_count"] += len(fresh)
                 if (start + STEP_KEYS) % SETTLED_KEYS == 0:
                     _settle()
@@ -85,6 +108,25 @@ class KeyTasks:
                 _pass_over(run, reading, start, piece, gone, "unknown")
 
         return await self._tasks.begin("delete", group_id, reading.found, work)
+
+    async def added_by(self, task_id: int, group_id: int) -> KeyFilter:
+        """The keys that an import added to a group.
+
+        Raises:
+            NotFound, TaskInProgress: there is no such task, or it isn't over.
+            ValidationFailed: it is none of that kind, or one that doesn't know them.
+        """
+        task = await self._tasks.one(task_id)
+        if task.state == "running":
+            raise in_progress(task)
+        if task.kind != "import" or task.group_id != group_id:
+            raise ValidationFailed(f"task {task_id} is no import of this group")
+        ids = (task.result or {}).get("added_ids")
+        if ids is None:
+            raise ValidationFailed(
+                "Which keys this import added isn't known", hint="Name them by their ids."
+            )
+        return KeyFilter(spans=unpacked(ids))
 
     async def validate(self, group_id: int, wanted: KeyFilter) -> TaskRow:
         """Begin to test all such keys of a group, as many at once as it allows.

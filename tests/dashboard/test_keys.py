@@ -224,6 +224,44 @@ def test_a_paste_is_looked_through_before_anything_is_sent(
     assert len(refused) == 1, content
 
 
+def test_an_import_is_noted_weighed_tested_and_taken_back(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """P1.30: Note and weight of the new ones alone; they are tested; undone, the others stay."""
+    group = fill(service, name, upstream, 3)
+    old = {key["key_value"] for key in service.keys(group)}
+    new = [f"sk-{name}-new-{number}-0123456789" for number in range(4)]
+    service.keep_secret(*new)
+    upstream.script(keys={new[0]: Step(error="invalid_api_key")})
+    page = visitor().open(f"/groups/{group}")
+    dialog = adding(page)
+    dialog.get_by_role("textbox").first.fill("\n".join([*new, *old]))
+    weight = dialog.get_by_label("Weight")
+    weight.fill("0")
+    add = dialog.get_by_role("button", name=re.compile(r"^Import \d"))
+    expect(add).to_be_disabled()
+    weight.fill("5")
+    dialog.get_by_label("Note", exact=True).fill("May batch")
+    dialog.get_by_role("checkbox", name="Then test them").click()
+    add.click()
+    expect(page.get_by_role("dialog").last).to_contain_text("3 of 4 work")
+    page.keyboard.press("Escape")
+    expect(dialog).to_contain_text("4 keys were added.")
+    for key in service.keys(group):
+        is_new = key["key_value"] in new
+        assert (key["notes"], key["weight"]) == (("May batch", 5) if is_new else ("", 1))
+    assert {key for key in upstream.keys_seen() if name in key} == set(new)
+    dialog.get_by_role("button", name="Undo this import").click()
+    expect(dialog).to_have_count(0)
+    left = wait_for(
+        lambda: {key["key_value"] for key in service.keys(group)}, lambda found: len(found) == 3
+    )
+    assert left == old
+    page.get_by_role("button", name="Undo").click()
+    wait_for(lambda: service.keys(group), lambda keys: len(keys) == 7)
+    expect(grid(page)).to_have_attribute("aria-rowcount", "8")
+
+
 def test_a_file_of_tens_of_megabytes_is_looked_through_while_one_goes_on(
     visitor: Visit, service: Service, upstream: Upstream, name: str, tmp_path: Path
 ) -> None:
@@ -466,6 +504,7 @@ def test_a_keys_drawer_tells_each_change_and_the_request_behind_it(
     expect(drawer).to_contain_text("Invalid")
     expect(drawer).to_contain_text("401")
     expect(drawer).to_contain_text("openai.invalid_api_key")
+    expect(drawer).to_contain_text("The upstream rejected it: invalid")
     link = drawer.locator("a[href*='req=']").first
     expect(link).to_be_visible()
     link.click()

@@ -13,7 +13,7 @@ from gptload.control.admin.downloads import download
 from gptload.control.admin.replies import page, reply
 from gptload.control.admin.requests import body, identifier, moment, paging, query
 from gptload.control.admin.routing import make_routes
-from gptload.control.admin.uploads import read_upload
+from gptload.control.admin.uploads import Upload, read_upload
 from gptload.control.db.queries.keys import SORTS, KeyFilter, KeyRow
 from gptload.control.db.queries.tasks import TaskRow
 from gptload.control.keyactions import KeyActions
@@ -161,16 +161,19 @@ class KeyRoutes:
 
     @routes.route("/api/keys/add-async", methods=["POST"])
     async def add_async(self, request: IRequest) -> bytes:
-        upload = await self._upload(request)
-        return await self._begun(request, await self._key_tasks.add(*upload))
+        upload, reading = await self._upload(request)
+        task = await self._key_tasks.add(
+            upload.group_id, reading, notes=upload.notes, weight=upload.weight
+        )
+        return await self._begun(request, task)
 
     @routes.route("/api/keys/delete-async", methods=["POST"])
     async def delete_async(self, request: IRequest) -> bytes:
-        upload = await self._upload(request)
-        return await self._begun(request, await self._key_tasks.remove(*upload))
+        upload, reading = await self._upload(request)
+        return await self._begun(request, await self._key_tasks.remove(upload.group_id, reading))
 
-    async def _upload(self, request: IRequest) -> tuple[int, Reading]:
-        """The group and the keys of a body of any size.
+    async def _upload(self, request: IRequest) -> tuple[Upload, Reading]:
+        """What a body of any size says, and its keys.
 
         Raises:
             BadRequest, InvalidJson, NotFound, ValidationFailed: in this order.
@@ -180,7 +183,7 @@ class KeyRoutes:
         await self._keys.must_exist(upload.group_id)
         if isinstance(upload.reading, ValidationFailed):
             raise upload.reading
-        return upload.group_id, upload.reading
+        return upload, upload.reading
 
     async def _begun(self, request: IRequest, task: TaskRow) -> bytes:
         await self._tasks.sign(task.id, client_address(request))
@@ -275,17 +278,20 @@ class KeyRoutes:
         if (given.ids is None) is (given.filter is None):
             raise ValidationFailed("give either ids or filter")
         meant = given.filter or schemas.KeyMeant()
-        ids = None if given.ids is None else tuple(given.ids)
         wanted = KeyFilter(
             meant.status,
             meant.state,
             meant.reason,
-            ids=ids,
+            ids=None if given.ids is None else tuple(given.ids),
             kind=meant.kind,
             notes=meant.notes,
             unused_since=_moment(meant.last_used_before),
         )
         _check_words(wanted, "Invalid status filter")
+        if meant.task is not None:
+            if wanted != KeyFilter():
+                raise ValidationFailed("task is asked for without other words")
+            wanted = await self._key_tasks.added_by(meant.task, given.group_id)
         done = await self._actions.act(
             given.group_id,
             given.action,

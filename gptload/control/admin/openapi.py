@@ -387,7 +387,7 @@ def _operations() -> dict[tuple[str, str], Operation]:
         ),
         ("POST", "/api/keys/add-async"): Operation(
             "Begin to add keys; as JSON, or as a .txt file in a form.",
-            schemas.KeyText,
+            schemas.NewKeyText,
             data=dict[str, Any],
         ),
         ("POST", "/api/keys/delete-async"): Operation(

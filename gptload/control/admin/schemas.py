@@ -147,6 +147,13 @@ class KeyText(_Body):
     keys_text: Annotated[str, Field(min_length=1)]
 
 
+class NewKeyText(KeyText):
+    """`POST /api/keys/add-async`; `notes` and `weight` are of the keys that are new."""
+
+    notes: str = ""
+    weight: _Any64 | None = None
+
+
 class Simulated(_Body):
     """`POST /api/simulate`: a request that isn't sent. `failures`: how attempts end; 0: no answer.
 
@@ -192,7 +199,10 @@ class KeyExport(_Body):
 
 
 class KeyMeant(_Body):
-    """Which keys of a group are meant: all that fit; without a word, all."""
+    """Which keys of a group are meant: all that fit; without a word, all.
+
+    `task`: those that this import added, and nothing else is asked with it.
+    """
 
     status: str = ""
     state: str = ""
@@ -200,6 +210,7 @@ class KeyMeant(_Body):
     kind: str = ""
     notes: Annotated[str, Field(max_length=1000)] = ""
     last_used_before: Annotated[str, Field(max_length=100)] = ""
+    task: _Id | None = None
 
 
 class KeyAction(_Body):

@@ -17,8 +17,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
-from gptload.control.admin.requests import checked, decoded, identifier
-from gptload.control.admin.schemas import KeyText
+from gptload.control.admin.requests import checked, decoded, identifier, whole_number
+from gptload.control.admin.schemas import NewKeyText
 from gptload.core import keytext
 from gptload.core.errors import BadRequest, InvalidJson, ValidationFailed
 from gptload.core.keytext import Reading
@@ -40,10 +40,13 @@ class Upload:
     Attributes:
         reading: the error to be told, if the text is none that has keys in it. It is
             told after others, so it is kept here.
+        notes, weight: of the keys that an import adds.
     """
 
     group_id: int
     reading: Reading | ValidationFailed
+    notes: str = ""
+    weight: int | None = None
 
 
 def read_upload(content: IO[bytes], content_type: str) -> Upload:
@@ -92,12 +95,13 @@ def _json(raw: bytes) -> Upload:
     place = _text_place(raw)
     if place is not None and len(raw) - (place[1] - place[0]) <= _REST_BYTES:
         start, end = place
-        given = checked(decoded(raw[:start] + _MARK.encode() + raw[end:]), KeyText)
+        given = checked(decoded(raw[:start] + _MARK.encode() + raw[end:]), NewKeyText)
         # Else there is a second text, and the last one counts.
         if given.keys_text == _MARK and start < end:
-            return Upload(given.group_id, _reading(_unescaped(raw, start, end)))
-    given = checked(decoded(raw), KeyText)
-    return Upload(given.group_id, _reading([given.keys_text]))
+            reading = _reading(_unescaped(raw, start, end))
+            return Upload(given.group_id, reading, given.notes, given.weight)
+    given = checked(decoded(raw), NewKeyText)
+    return Upload(given.group_id, _reading([given.keys_text]), given.notes, given.weight)
 
 
 def _text_place(raw: bytes) -> tuple[int, int] | None:
@@ -156,13 +160,16 @@ def _form(raw: bytes, boundary: str) -> Upload:
             held += event.data
             if len(held) > _REST_BYTES:
                 raise BadRequest("A field of the form is too long")
-    group_id = fields.get("group_id", bytearray()).decode("utf-8", "replace").strip()
-    number = identifier(group_id, "Invalid group_id format")
+    texts = {field: held.decode("utf-8", "replace").strip() for field, held in fields.items()}
+    number = identifier(texts.get("group_id", ""), "Invalid group_id format")
+    weight = whole_number(texts.get("weight", ""))
+    if texts.get("weight") and weight is None:
+        raise ValidationFailed("weight must be a whole number")
     if file_name is None:
         raise BadRequest("File is required", hint="Send it in the form's field `file`.")
     if not file_name.lower().endswith(".txt"):
         raise ValidationFailed("Only .txt files are supported")
-    return Upload(number, _reading(_text(file_pieces)))
+    return Upload(number, _reading(_text(file_pieces)), texts.get("notes", ""), weight)
 
 
 def _events(raw: bytes, boundary: str) -> Iterator[Field | File | Data]:

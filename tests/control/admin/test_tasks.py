@@ -96,6 +96,7 @@ async def test_an_import_tells_line_by_line_what_it_did_not_add(admin: Admin) ->
         "repeated_lines": [2],
         "bad_count": 1,
         "bad_lines": [{"line": 5, "reason": "longer than 4096 characters"}],
+        "added_ids": "2-4",
     }
     keys = {key["key_value"] for key in await admin.keys(group)}
     assert keys == {"sk-a", "sk-b", "sk-c", "sk-known"}
@@ -178,6 +179,65 @@ async def test_a_bad_beginning_is_refused_and_begins_nothing(admin: Admin, what:
     for raw in (b"", b'{"keys_text": "a', b'{"keys_text": "\\q", "group_id": 1}', b'{"a": "\xff"}'):
         (await admin.call("POST", path, raw=raw)).refused(400, "INVALID_JSON")
     assert (await admin.api("GET", "/tasks"))["items"] == []
+
+
+async def test_what_an_import_adds_has_its_note_and_weight_and_is_taken_out_again(
+    admin: Admin,
+) -> None:
+    """Just that: neither what was there before, nor what came by another way."""
+    group = await admin.group()
+    await admin.add_keys(group, ["sk-known"])
+    said = {"group_id": group, "keys_text": "sk-a sk-b sk-known", "notes": "May", "weight": 3}
+    await admin.api("POST", "/keys/add-async", said)
+    task = await finished(admin)
+    await admin.add_keys(group, ["sk-later"])
+    keys = {key["key_value"]: key for key in await admin.keys(group)}
+    for value, of in (("sk-a", ("May", 3)), ("sk-known", ("", 1)), ("sk-later", ("", 1))):
+        assert (keys[value]["notes"], keys[value]["weight"]) == of
+    meant = {"group_id": group, "action": "delete", "filter": {"task": task["id"]}}
+    refused = await admin.call("POST", "/api/keys/actions", {**meant, "expected": 3})
+    refused.refused(409, "COUNT_MOVED")
+    done = await admin.api("POST", "/keys/actions", {**meant, "expected": 2})
+    assert done["changed"] == 2
+    left = {key["key_value"] for key in await admin.keys(group)}
+    assert left == {"sk-known", "sk-later"}
+    await admin.api("POST", "/keys/undelete", {"batch": done["undo"]["batch"]})
+    assert {"sk-a", "sk-b"} <= {key["key_value"] for key in await admin.keys(group)}
+
+
+async def test_an_import_by_a_form_takes_a_note_and_a_weight(admin: Admin) -> None:
+    group = await admin.group()
+    fields = [("group_id", str(group).encode(), ""), ("notes", "Mai – β".encode(), "")]
+    file = ("file", b"sk-a", "keys.txt")
+    answer = await send_form(admin, *fields, ("weight", b"many", ""), file)
+    assert answer.refused(400, "VALIDATION_FAILED") == "weight must be a whole number"
+    answer = await send_form(admin, *fields, ("weight", b"1000000000000", ""), file)
+    answer.refused(400, "VALIDATION_FAILED")
+    answer = await send_form(admin, *fields, ("weight", b"7", ""), file)
+    assert answer.status == 200
+    await finished(admin)
+    (key,) = await admin.keys(group)
+    assert (key["notes"], key["weight"]) == ("Mai – β", 7)
+
+
+async def test_only_an_import_of_the_group_that_is_over_says_what_it_added(admin: Admin) -> None:
+    group, other = await admin.group("one"), await admin.group("two")
+    await begin(admin, "add", group, "sk-a")
+    task = await finished(admin)
+
+    async def refused(of: int, status: int, code: str, **words: Any) -> str:
+        meant = {"task": task["id"], **words}
+        said = {"group_id": of, "action": "delete", "filter": meant}
+        return (await admin.call("POST", "/api/keys/actions", said)).refused(status, code)
+
+    number = task["id"]
+    assert await refused(other, 400, "VALIDATION_FAILED") == (
+        f"task {number} is no import of this group"
+    )
+    words = await refused(group, 400, "VALIDATION_FAILED", state="active")
+    assert words == "task is asked for without other words"
+    await refused(group, 404, "NOT_FOUND", task=4711)
+    assert len(await admin.keys(group)) == 1
 
 
 async def test_a_second_task_of_a_group_is_refused_with_the_references_words(

@@ -15,6 +15,7 @@ import type {
   Top,
 } from '@/api/shapes';
 import { useRange } from '@/composables/useRange';
+import { stepFor } from '@/lib/ranges';
 
 /** Counts of keys move with the traffic; figures move with the range. */
 const KEYS_MS = 10_000;
@@ -143,12 +144,14 @@ export function useGroupSummary(id: MaybeRefOrGetter<number>) {
   });
 }
 
+/** Of as many points as half a page has room for. */
 export function useGroupSeries(id: MaybeRefOrGetter<number>) {
-  const { query } = useRange();
+  const { query, span } = useRange();
   return useQuery({
     queryKey: computed(() => ['stats', 'series', { ...query.value, group: toValue(id) }]),
     queryFn: ({ signal }) => {
-      const asked = { ...query.value, group: String(toValue(id)) };
+      const step = String(stepFor(span.value));
+      const asked = { ...query.value, group: String(toValue(id)), step };
       return dataAs<Series>(api.GET('/api/stats/series', { params: { query: asked }, signal }));
     },
     placeholderData: (before) => before,

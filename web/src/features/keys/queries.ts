@@ -18,7 +18,12 @@ export interface KeyFilter {
   notes: string;
   /** Epoch ms: not used since then, or never. */
   last_used_before: string;
+  /** Those that this import added. */
+  task?: number;
 }
+
+/** What a deed is for when it is for what an import added, and for nothing else. */
+export const addedBy = (task: number): KeyFilter => ({ ...EVERY_KEY, task });
 
 export const EVERY_KEY: KeyFilter = { kind: '', reason: '', notes: '', last_used_before: '' };
 
@@ -149,10 +154,24 @@ export function fetchTask(id: number): Promise<Task> {
   return data(api.GET('/api/tasks/{task_id}', { params: { path: { task_id: id } } }));
 }
 
+/** Of the keys that an import adds. */
+export interface ImportOptions {
+  note: string;
+  weight: number | null;
+  /** Whether they are tested once they are there. */
+  test: boolean;
+}
+
 /** Begin an import. The file may be large, so it travels as one. */
-export async function importKeys(groupId: number, file: Blob): Promise<number> {
+export async function importKeys(
+  groupId: number,
+  file: Blob,
+  { note, weight }: ImportOptions,
+): Promise<number> {
   const form = new FormData();
   form.append('group_id', String(groupId));
+  if (note.trim()) form.append('notes', note.trim());
+  if (weight !== null && weight !== 1) form.append('weight', String(weight));
   form.append('file', file, 'keys.txt');
   const call = slowApi.POST('/api/keys/add-async', {
     body: form as never,

@@ -178,9 +178,9 @@ export function useKeyActions(
   }
 
   /** Few are tested here, slice by slice, so that it can be stopped; many become a task. */
-  async function test(meant: Meant): Promise<void> {
+  async function test(meant: Meant, isAgreed = false): Promise<void> {
     if (busy.value || countOf(meant) === 0) return;
-    if (!('ids' in meant) || meant.ids.length > TESTED_HERE) return testMany(meant);
+    if (!('ids' in meant) || meant.ids.length > TESTED_HERE) return testMany(meant, isAgreed);
     busy.value = 'test';
     stopTest = false;
     const found: Tested[] = [];
@@ -201,8 +201,8 @@ export function useKeyActions(
     if (found.length) results.value = found;
   }
 
-  async function testMany(meant: Meant): Promise<void> {
-    const asked = question('test', meant);
+  async function testMany(meant: Meant, isAgreed: boolean): Promise<void> {
+    const asked = isAgreed ? null : question('test', meant);
     if (asked && !(await confirm(asked))) return;
     busy.value = 'test';
     try {
