@@ -185,3 +185,23 @@ def test_the_list_names_who_asked_and_keeps_its_state_in_the_address(
     expect(page.get_by_text("No task in that state")).to_be_visible()
     guest.button("Show all").click()
     expect(row(page, name)).to_have_count(1)
+
+
+def test_an_import_is_taken_back_from_its_task(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """After it was left, too, and once it was asked about; what others added stays."""
+    group = service.create_group(name, "openai", upstream.url, keys_of(name, 1))
+    said = {"group_id": group, "keys_text": "\n".join(keys_of(f"{name}-new", 3))}
+    service.keep_secret(*keys_of(f"{name}-new", 3))
+    task = ended(service, int(service.api("POST", "/keys/add-async", said)["id"]))
+    page = visitor().open(f"/tasks?id={task['id']}")
+    page.get_by_role("dialog").get_by_role("button", name="Undo this import").click()
+    asked = page.get_by_role("alertdialog").or_(page.get_by_role("dialog")).last
+    expect(asked).to_contain_text(f"Take the 3 keys of this import out of {name}?")
+    assert len(service.keys(group)) == 4
+    asked.get_by_role("button", name="Undo this import").click()
+    expect(page.get_by_text("3 keys were deleted")).to_be_visible()
+    assert [key["key_value"] for key in service.keys(group)] == keys_of(name, 1)
+    page.get_by_role("button", name="Undo", exact=True).click()
+    wait_for(lambda: service.keys(group), lambda keys: len(keys) == 4)

@@ -6,7 +6,10 @@ import { confirm, type Question } from '@/ui/confirm';
 import { toast } from '@/ui/toasts';
 
 interface Action<A extends unknown[], R> {
-  /** The question to ask first, or null to go on at once: see the ladder in UI.md §3. */
+  /**
+   * The question to ask first, or null to go on at once. Harmless: none. What can't be taken
+   * back, or cuts traffic: one that wants the name typed.
+   */
   confirm?: (...given: A) => Question | null;
   run: (...given: A) => Promise<R>;
   /** Query keys to ask again afterwards, even after a failure. */

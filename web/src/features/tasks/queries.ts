@@ -37,3 +37,13 @@ export async function undelete(batch: string): Promise<number> {
   const call = slowApi.POST('/api/keys/undelete', { body: { batch } });
   return (await dataAs<{ returned_count: number }>(call)).returned_count;
 }
+
+/** Delete those keys that an import added and that are still there. */
+export function removeAdded(task: Task): Promise<{
+  changed: number;
+  task: Task | null;
+  undo: { batch: string } | null;
+}> {
+  const body = { group_id: task.group_id, action: 'delete', filter: { task: task.id } };
+  return dataAs(slowApi.POST('/api/keys/actions', { body: body as never }));
+}
