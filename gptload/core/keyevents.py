@@ -128,6 +128,7 @@ class Change:
         reason: the verdict's, or what a suspicion says.
         status: the HTTP status that showed it; 0 for none.
         exchange_id: the exchange that showed it; "" for none.
+        named: of a rest: the answer itself said until when; else the default is ours.
     """
 
     group_id: int
@@ -139,6 +140,7 @@ class Change:
     reason: str = ""
     status: int = 0
     exchange_id: str = ""
+    named: bool | None = None
 
     @property
     def until(self) -> float | None:

@@ -219,6 +219,7 @@ class Standings:
             reason or event.reason,
             event.status,
             event.exchange_id,
+            event.named if happened is Happened.RESTED else None,
         )
 
     def _succeeded(self, event: KeyEvent) -> list[Change]:

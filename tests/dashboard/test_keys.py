@@ -512,6 +512,28 @@ def test_a_keys_drawer_tells_each_change_and_the_request_behind_it(
     expect(page.get_by_role("dialog")).to_contain_text("invalid_api_key")
 
 
+def test_a_rest_says_who_named_its_end(
+    visitor: Visit, service: Service, upstream: Upstream, name: str
+) -> None:
+    """P1.28: The answer itself, or our own back-off."""
+    group = fill(service, name, upstream, 1)
+    service.change_group(group, config={"max_retries": 0})
+    said = {
+        "answer": Step(status=429, body=b"{}", retry_after=90),
+        "ours": Step(error="rate_limited"),
+    }
+    for who, step in said.items():
+        upstream.script(Rule(step, times=1))
+        service.ask(chat(name))
+        [key] = wait_for(lambda: service.keys(group), lambda keys: keys[0]["kind"] == "cooling")
+        drawer = visitor().open(f"/groups/{group}?key={key['id']}").get_by_role("dialog")
+        words = "as the answer said" if who == "answer" else "by our own back-off"
+        expect(drawer).to_contain_text(words)
+        ids = [key["id"]]
+        service.api("POST", "/keys/actions", {"group_id": group, "action": "restore", "ids": ids})
+        wait_for(lambda: service.keys(group), lambda keys: keys[0]["kind"] == "active")
+
+
 def test_a_pasted_key_never_gets_into_the_address(world: World, visitor: Visit) -> None:
     """P1.33: Looking a whole key up opens its drawer by its id."""
     guest = visitor()

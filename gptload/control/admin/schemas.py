@@ -390,6 +390,7 @@ def change_json(row: Mapping[str, Any]) -> dict[str, Any]:
         "reason": row["reason"],
         "status_code": row["status_code"],
         "exchange_id": row["exchange_id"],
+        "named": row["named"],
         "cause": _cause(row),
     }
 
@@ -403,6 +404,8 @@ def _cause(row: Mapping[str, Any]) -> str:
     rests = f" for model {row['model']}" if row["model"] else ""
     if row["until"] is not None:
         rests += f" until {time_text(row['until'])}"
+    if row["named"] is not None:
+        rests += ", as the answer said" if row["named"] else ", by our own back-off"
     known = f" Its account is {row['account']}." if row["account"] else ""
     sentences = {
         "struck": f"The upstream rejected it{shown}: {strikes} so far.",

@@ -291,6 +291,7 @@ key_changes = Table(
     Column("reason", String(128), nullable=False, server_default=""),
     Column("status_code", Integer, nullable=False, server_default="0"),
     Column("exchange_id", String(36), nullable=False, server_default=""),
+    Column("named", Boolean, nullable=True),  # of a rest: the answer said until when
     Index("idx_key_changes_key_id", "key_id", "id"),
     Index("idx_key_changes_at", "at"),
 )

@@ -463,7 +463,7 @@ async def test_rests_of_models_and_the_account_are_shown(admin: Admin) -> None:
 
 async def test_a_keys_timeline_tells_what_happened_and_why(admin: Admin) -> None:
     group = await admin.group()
-    await admin.add_keys(group, ["sk-a", "sk-b"])
+    await admin.add_keys(group, ["sk-a", "sk-b", "sk-c"])
     ids = await admin.key_ids()
     key_id, at = ids["sk-a"], 1_800_000_000.25
     seen: dict[str, Any] = {
@@ -477,6 +477,7 @@ async def test_a_keys_timeline_tells_what_happened_and_why(admin: Admin) -> None
     admin.ledger.fold(
         KeyEvent(group, ids["sk-b"], Seen.LIMITED, at, until=at + 60, account="org-a")
     )
+    admin.ledger.fold(KeyEvent(group, ids["sk-c"], Seen.LIMITED, at, until=at + 60, named=False))
     await command(admin, "restore", group, "sk-a")
     path = f"/keys/{key_id}/timeline"
     listed = await admin.api("GET", path)
@@ -498,6 +499,7 @@ async def test_a_keys_timeline_tells_what_happened_and_why(admin: Admin) -> None
         "reason": "openai.bad",
         "status_code": 401,
         "exchange_id": "one",
+        "named": None,
         "cause": "The upstream rejected it (status 401 openai.bad): 1 rejection so far.",
     }
     assert struck_out["cause"] == (
@@ -507,9 +509,10 @@ async def test_a_keys_timeline_tells_what_happened_and_why(admin: Admin) -> None
     page = await admin.api("GET", f"{path}?page=2&page_size=2")
     assert [line["event"] for line in page["items"]] == ["struck"]
     rested, named = (await admin.api("GET", f"/keys/{ids['sk-b']}/timeline"))["items"]
-    assert (
-        rested["cause"] == "The upstream had enough of it: it rests until 2027-01-15T08:01:00.25Z."
-    )
+    rests = "The upstream had enough of it: it rests until 2027-01-15T08:01:00.25Z"
+    assert (rested["named"], rested["cause"]) == (True, f"{rests}, as the answer said.")
+    (ours,) = (await admin.api("GET", f"/keys/{ids['sk-c']}/timeline"))["items"]
+    assert (ours["named"], ours["cause"]) == (False, f"{rests}, by our own back-off.")
     assert named["cause"] == "The upstream named its account. Its account is org-a."
     for bad, status, code in [("999", 404, "NOT_FOUND"), ("x", 400, "BAD_REQUEST")]:
         (await admin.call("GET", f"/api/keys/{bad}/timeline")).refused(status, code)

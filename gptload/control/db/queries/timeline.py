@@ -30,6 +30,7 @@ def add(connection: Connection, changes: Iterable[Change]) -> None:
             "reason": fit(change.reason, 128),
             "status_code": change.status,
             "exchange_id": fit(change.exchange_id, 36),
+            "named": change.named,
         }
         for change in changes
     ]

@@ -102,6 +102,7 @@ describe('the states of a key over time', () => {
     model: '',
     reason: '',
     status_code: 0,
+    named: null,
     exchange_id: '',
     ...more,
   });

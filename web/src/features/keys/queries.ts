@@ -67,6 +67,8 @@ export interface Change extends KeyChange {
   reason: string;
   status_code: number;
   exchange_id: string;
+  /** Of a rest: the answer said until when. Null: nobody noted it, or it is no rest. */
+  named: boolean | null;
 }
 
 /** `page` counts from 0. */
