@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 from playwright.sync_api import expect
 
@@ -61,6 +62,30 @@ def test_after_too_many_wrong_keys_the_wait_counts_down(
         arg=first,
     )
     assert guest.address == "/login"
+
+
+def test_the_well_known_key_is_told_and_what_to_do_about_it(
+    visitor_of: Visit, tmp_path: Path
+) -> None:
+    """Before one signs in, to who sits at the machine; nothing moves when it comes."""
+    # Not as others are made: this key is no secret, and stands in the log.
+    service = Service(tmp_path, AUTH_KEY="sk-123456").start()
+    try:
+        guest = visitor_of(service)
+        page = guest.open("/login")
+        expect(page.get_by_text("AUTH_KEY isn’t set: sk-123456 signs in")).to_be_visible()
+        expect(page.get_by_text("Set AUTH_KEY to a long one of your own")).to_be_visible()
+        assert guest.shifted() < 0.02
+        try_key(guest, "sk-123456")
+        guest.wait_address(lambda address: address == "/")
+    finally:
+        service.stop()
+
+
+def test_of_another_key_nothing_is_told(visitor_of: Visit, service: Service) -> None:
+    page = visitor_of(service).open("/login")
+    expect(page.get_by_label("Admin key")).to_be_visible()
+    expect(page.get_by_text("sk-123456")).to_have_count(0)
 
 
 def test_next_leads_to_pages_of_ours_only(visitor_of: Visit, service: Service) -> None:

@@ -135,6 +135,14 @@ def client_address(request: IRequest) -> str:
     return values[0].decode("latin-1").strip() or "unknown"
 
 
+def is_loopback(address: str) -> bool:
+    """Whether a client's address is this machine's own."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
 def _digest(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()  # of one length, whatever was presented
 

@@ -37,6 +37,12 @@ class LoggedIn(BaseModel):
     expires_at: Time
 
 
+class DoorStatus(_Answer):
+    """What one is told before signing in."""
+
+    has_default_key: bool
+
+
 class Health(_Answer):
     """The answer of `/health`; it has no envelope."""
 

@@ -20,7 +20,7 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from gptload.control.admin.access import Access, client_address
+from gptload.control.admin.access import Access, client_address, is_loopback
 from gptload.control.admin.audit import AuditRoutes, watch
 from gptload.control.admin.dashboard import DashboardRoutes, Secrets
 from gptload.control.admin.environment import EnvironmentRoutes
@@ -78,7 +78,7 @@ from gptload.core.errors import (
 )
 from gptload.core.keykinds import exhausted_reasons
 from gptload.core.variable import Variable
-from gptload.core.vault import Vault
+from gptload.core.vault import PUBLIC, Vault
 from gptload.link.rehearsal import Rehearse, no_data_plane
 from gptload.provider import Providers
 
@@ -275,6 +275,13 @@ class LoginRoutes:
     def __init__(self, access: Access, sessions: Sessions) -> None:
         self._access = access
         self._sessions = sessions
+
+    @routes.route("/api/auth/status", methods=["GET"])
+    async def status(self, request: IRequest) -> bytes:
+        """Whether the well-known default key opens this; only who sits at this machine is told."""
+        is_default = self._access.knows([PUBLIC.encode()])
+        shown = {"has_default_key": is_default and is_loopback(client_address(request))}
+        return reply(request, shown)
 
     @routes.route("/api/auth/login", methods=["POST"])
     async def login(self, request: IRequest) -> bytes:

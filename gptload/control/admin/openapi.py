@@ -100,6 +100,11 @@ def _operations() -> dict[tuple[str, str], Operation]:
             bare=answers.LoggedIn,
             public=True,
         ),
+        ("GET", "/api/auth/status"): Operation(
+            "Whether the well-known default AUTH_KEY is in force; told on the same machine only.",
+            data=answers.DoorStatus,
+            public=True,
+        ),
         ("POST", "/api/auth/logout"): Operation("Sign the browser out.", public=True),
         ("GET", "/health"): Operation("Whether it runs.", bare=answers.Health, public=True),
         ("GET", "/"): Operation("What this is.", media="text/html", public=True),

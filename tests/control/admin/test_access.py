@@ -14,6 +14,7 @@ from gptload.control.admin.access import (
     LONGEST_DELAY_S,
     Access,
     TooManyGuesses,
+    is_loopback,
 )
 from gptload.core.errors import Unauthorized
 
@@ -131,3 +132,19 @@ def test_the_table_has_an_end(access: Access) -> None:
     for number in range(10_000):
         guess(access, 1, f"10.0.{number // 256}.{number % 256}")
     assert len(access._by_address) <= 4096
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.0.1", True),
+        ("::1", True),
+        ("192.168.1.7", False),
+        ("203.0.113.7", False),
+        ("::ffff:203.0.113.7", False),
+        ("unknown", False),
+    ],
+)
+def test_which_addresses_are_this_machines_own(address: str, expected: bool) -> None:
+    assert is_loopback(address) is expected
