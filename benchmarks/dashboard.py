@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import re
 import statistics
 import tempfile
 import time
@@ -56,6 +57,35 @@ _PAINT: Final = """
 _FIRST_PAINT: Final = "() => performance.getEntriesByName('first-contentful-paint')[0].startTime"
 
 
+# As a browser does it, which no script may: the text is made before, and only handed over here.
+_MAKE_PASTE: Final = """
+(bytes) => {
+    const line = (number) => `sk-paste-${String(number).padStart(7, '0')}-${'x'.repeat(80)}\n`;
+    const data = new DataTransfer();
+    data.setData('text/plain',
+        Array.from({ length: Math.ceil(bytes / line(0).length) }, (_, n) => line(n)).join(''));
+    window.pasting = new ClipboardEvent('paste', { clipboardData: data, bubbles: true,
+        cancelable: true });
+}
+"""
+_PASTE: Final = """
+async (field) => {
+    window.longest = 0;
+    await new Promise(requestAnimationFrame);
+    let before = performance.now();
+    const look = () => {
+        const now = performance.now();
+        window.longest = Math.max(window.longest, now - before);
+        before = now;
+        requestAnimationFrame(look);
+    };
+    requestAnimationFrame(look);
+    setTimeout(() => field.dispatchEvent(window.pasting));
+}
+"""
+_PASTED_BYTES: Final = 50_000_000
+
+
 @frozen
 class Figure:
     """One line of the page.
@@ -86,6 +116,7 @@ def measure(browser: Browser, service: Service) -> list[Figure]:
         *_paints(browser, service),
         *_shifts(browser, service, largest),
         *_keys(browser, service),
+        *_paste(browser, service, largest),
         *_log(browser, service),
     ]
 
@@ -164,6 +195,23 @@ def _keys(browser: Browser, service: Service) -> list[Figure]:
         Figure(scroll, statistics.median(frames), "ms", 17),
         Figure(f"{words}: rows in the page", max(rows), "", 80),
     ]
+
+
+def _paste(browser: Browser, service: Service, group: int) -> list[Figure]:
+    longest = []
+    for _ in range(TIMES):
+        with visit(browser, service) as visitor:
+            page = visitor.sign_in().open(f"/groups/{group}")
+            page.keyboard.press("a")
+            field = page.get_by_role("dialog").get_by_role("textbox").first
+            expect(field).to_be_visible()
+            page.evaluate(_MAKE_PASTE, _PASTED_BYTES)
+            field.evaluate(_PASTE)
+            done = page.get_by_role("dialog").get_by_role("button", name=re.compile(r"^Import \d"))
+            expect(done).to_be_enabled(timeout=60_000)
+            longest.append(float(page.evaluate("window.longest")))
+    words = f"paste of {_PASTED_BYTES // 1_000_000} MB: the longest from frame to frame"
+    return [Figure(words, statistics.median(longest), "ms", 200)]
 
 
 def _large_group(service: Service) -> int:

@@ -11,6 +11,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater
 
+from gptload.control import keytasks
 from gptload.control.db.queries import groups
 from gptload.control.keytasks import STEP_KEYS
 from gptload.core.keystate import State
@@ -237,6 +238,21 @@ async def test_only_an_import_of_the_group_that_is_over_says_what_it_added(admin
     words = await refused(group, 400, "VALIDATION_FAILED", state="active")
     assert words == "task is asked for without other words"
     await refused(group, 404, "NOT_FOUND", task=4711)
+    assert len(await admin.keys(group)) == 1
+
+
+async def test_an_import_that_was_interleaved_too_often_does_not_guess_what_it_added(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keytasks, "ADDED_SPANS", 0)
+    group = await admin.group()
+    await begin(admin, "add", group, "sk-a")
+    task = await finished(admin)
+    assert task["result"]["added_ids"] is None
+    said = {"group_id": group, "action": "delete", "filter": {"task": task["id"]}}
+    answer = await admin.call("POST", "/api/keys/actions", said)
+    message = answer.refused(400, "VALIDATION_FAILED")
+    assert message == "Which keys this import added isn't known"
     assert len(await admin.keys(group)) == 1
 
 
